@@ -1,0 +1,37 @@
+"""Evaluation: label volumes against the truth → a tidy table (scan, class, metric, value, n).
+
+Volumes are streamed, so that memory does not grow with the scan. The rules — what is summed,
+what a mean is over, what an absent class counts — are in docs/evaluation.md.
+"""
+
+from osteon.evaluation.result import (
+    MEAN_CLASS,
+    MEAN_SCANS,
+    POOLED_SCANS,
+    SCHEMA,
+    Evaluation,
+    ScanEvaluation,
+)
+from osteon.evaluation.stream import (
+    SLAB_BYTES,
+    EvaluationStopped,
+    Pair,
+    Remap,
+    evaluate,
+    evaluate_pair,
+)
+
+__all__ = [
+    "MEAN_CLASS",
+    "MEAN_SCANS",
+    "POOLED_SCANS",
+    "SCHEMA",
+    "SLAB_BYTES",
+    "Evaluation",
+    "EvaluationStopped",
+    "Pair",
+    "Remap",
+    "ScanEvaluation",
+    "evaluate",
+    "evaluate_pair",
+]

@@ -1,0 +1,142 @@
+"""Named tables of choices: networks, losses, formats, backends …
+
+A table is declared without importing what its rows stand for: a row holds an
+import path that is resolved when it is used. So ``osteon --help``, the
+settings and the GUI's forms can list every choice in milliseconds.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+
+from osteon.errors import DependencyError, UsageError
+
+
+@dataclass(frozen=True)
+class Row:
+    """One choice of a table.
+
+    Attributes:
+        name: The name in settings, files and on the command line.
+        help: One line for ``--help`` and the GUI.
+        target: Import path of the implementation, ``package.module:attribute``.
+        capabilities: What the rest of the program needs to know without
+            loading it (size divisor, 2D/3D, suffixes, …).
+        aliases: Other spellings that are accepted on input.
+        extra: Name of the optional dependency group it needs, if any.
+    """
+
+    name: str
+    help: str
+    target: str
+    capabilities: Mapping[str, object] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    extra: str | None = None
+
+
+class Table:
+    """A named table of rows; third parties add rows by the entry-point group ``osteon.<name>``.
+
+    Args:
+        name: Name of the table, plural, such as ``losses``.
+        rows: The rows that come with osteon.
+    """
+
+    def __init__(self, name: str, rows: tuple[Row, ...]):
+        self.name = name
+        self._rows: dict[str, Row] = {}
+        self._looked_up = False
+        for row in rows:
+            self.add(row)
+
+    def add(self, row: Row) -> None:
+        """Add a row.
+
+        Args:
+            row: The row; its name and aliases must be new to the table.
+
+        Raises:
+            UsageError: If the name is taken.
+        """
+        if row.name in self._rows:
+            raise UsageError(f"{self.name}: the name '{row.name}' is taken", where=row.target)
+        self._rows[row.name] = row
+
+    def _plugins(self) -> None:
+        # Looked up on first use only: scanning installed distributions takes tens of milliseconds.
+        if self._looked_up:
+            return
+        self._looked_up = True
+        for point in entry_points(group=f"osteon.{self.name}"):
+            row = point.load()
+            if isinstance(row, Row) and row.name not in self._rows:
+                self.add(row)
+
+    def __iter__(self) -> Iterator[Row]:
+        self._plugins()
+        return iter(tuple(self._rows.values()))
+
+    def __len__(self) -> int:
+        self._plugins()
+        return len(self._rows)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == row.name or name in row.aliases for row in self)
+
+    def names(self) -> list[str]:
+        """Return the names of all rows, in the order of the table."""
+        return [row.name for row in self]
+
+    def row(self, name: str) -> Row:
+        """Find a row by name or alias.
+
+        Args:
+            name: The name; case does not matter.
+
+        Returns:
+            The row.
+
+        Raises:
+            UsageError: If there is none; the message suggests the nearest names.
+        """
+        wanted = name.lower()
+        for row in self:
+            if wanted == row.name.lower() or wanted in (a.lower() for a in row.aliases):
+                return row
+        near = difflib.get_close_matches(wanted, self.names(), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise UsageError(
+            f"{self.name}: there is no '{name}'",
+            mend=f"{hint}choose one of: {', '.join(self.names())}",
+        )
+
+    def load(self, name: str) -> object:
+        """Import and return the implementation of a row.
+
+        Args:
+            name: The row's name or alias.
+
+        Returns:
+            The object at the row's import path.
+
+        Raises:
+            UsageError: If there is no such row.
+            DependencyError: If the row needs an optional library that is not installed.
+        """
+        row = self.row(name)
+        module_name, _, attribute = row.target.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if row.extra is None:
+                raise
+            raise DependencyError(
+                f"'{row.name}' needs the Python package '{error.name}', which is not installed",
+                mend=f"pip install 'osteon[{row.extra}]'",
+            ) from error
+        loaded: object = getattr(module, attribute)
+        return loaded

@@ -1,0 +1,34 @@
+"""The settings of ``osteon predict``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from osteon.settings.base import Settings
+from osteon.settings.fitting import Precision
+from osteon.tables.choices import BACKENDS
+
+
+class PredictSettings(Settings):
+    """How a scan is segmented."""
+
+    backend: str = Field("torch", description=f"One of: {', '.join(BACKENDS.names())}.")
+    device: str = Field(
+        "auto", description="auto, cpu, cuda, cuda:1, mps; auto takes a GPU where there is one."
+    )
+    precision: Precision = Field(
+        "auto", description="Arithmetic; auto: the fastest by a short measured probe."
+    )
+    memory: str = Field(
+        "2GiB", description="Memory for the network's activations and the slices in flight."
+    )
+    threads: int | Literal["auto"] = Field("auto", description="CPU threads.")
+
+    @field_validator("backend")
+    @classmethod
+    def _backend(cls, value: str) -> str:
+        if value not in BACKENDS:
+            raise ValueError(f"choose one of: {', '.join(BACKENDS.names())}")
+        return value

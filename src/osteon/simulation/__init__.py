@@ -1,0 +1,1 @@
+"""Micro-CT scans of procedural bones with exact labels."""
