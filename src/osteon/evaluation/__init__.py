@@ -16,10 +16,10 @@ from osteon.evaluation.stream import (
     SLAB_BYTES,
     EvaluationStopped,
     Pair,
-    Remap,
     evaluate,
     evaluate_pair,
 )
+from osteon.evaluation.values import Remap
 
 __all__ = [
     "MEAN_CLASS",

@@ -95,7 +95,7 @@ class Evaluation:
         scans: The scans, in the order they were given.
 
     Raises:
-        UsageError: If there is no scan, or the scans have different classes.
+        UsageError: If there is no scan, two have the same name, or their classes differ.
     """
 
     scans: tuple[ScanEvaluation, ...]
@@ -105,6 +105,13 @@ class Evaluation:
             raise UsageError("there is nothing to evaluate: no pair of truth and labels was given")
         if len({scan.scheme for scan in self.scans}) > 1:
             raise UsageError("scans with different classes cannot be evaluated together")
+        names = [MEAN_SCANS, POOLED_SCANS, *(scan.name for scan in self.scans)]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(
+                    f"two rows of the table would be called '{name}'",
+                    mend="give every scan a name of its own",
+                )
 
     @property
     def scheme(self) -> LabelScheme:

@@ -181,18 +181,26 @@ def _count(
                 raise EvaluationStopped(
                     f"evaluation stopped at slice {z.start} of {shape[0]}", where=labels.volume.path
                 )
-            true, predicted = truth.read(z, y), labels.read(z, y)
-            if predicted.max(initial=0) >= classes:
-                raise labels.foreign(predicted, seen=np.flatnonzero(counts.sum((0, 1))))
-            for index, (t, p) in enumerate(zip(true, predicted, strict=True), z.start):
-                try:
-                    counts[index] += confusion_matrix(t, p, classes=classes)
-                except InputError as error:
-                    seen = np.flatnonzero(counts.sum((0, 2)))
-                    raise truth.foreign(true, seen=seen) from error
+            _count_block(readers, (z, y), counts)
             if y.stop == shape[1]:
                 progress.advance(z.stop - z.start)
     return counts
+
+
+def _count_block(
+    readers: tuple[LabelReader, LabelReader], where: tuple[slice, slice], counts: Counts
+) -> None:
+    # A function of its own, so that a block is let go before the next one is read.
+    truth, labels = readers
+    classes = counts.shape[1]
+    true, predicted = truth.read(*where), labels.read(*where)
+    if predicted.max(initial=0) >= classes:
+        raise labels.foreign(predicted, seen=np.flatnonzero(counts.sum((0, 1))))
+    for index, (t, p) in enumerate(zip(true, predicted, strict=True), where[0].start):
+        try:
+            counts[index] += confusion_matrix(t, p, classes=classes)
+        except InputError as error:
+            raise truth.foreign(true, seen=np.flatnonzero(counts.sum((0, 2)))) from error
 
 
 def blocks(

@@ -69,11 +69,10 @@ class LabelReader:
         """
         block = self._whole(self.volume.read(z, y))
         if self._known is None:
-            if block.dtype != np.uint8:
-                if block.max(initial=0) > IGNORE:
-                    raise self.foreign(block)
-                block = block.astype(np.uint8)
-            return block
+            if block.max(initial=0) > IGNORE:
+                raise self.foreign(block)
+            plain: npt.NDArray[np.uint8] = block.astype(np.uint8, copy=False)
+            return plain
         if not self._known[block].all():
             values = np.unique(block)
             missing = [int(v) for v in values if not self._known[v]]
@@ -84,7 +83,8 @@ class LabelReader:
                 mend=f"add to the remap what {_named(missing)} stands for: a class "
                 f"({', '.join(self.scheme.names)}) or ignore",
             )
-        return self._table[block]
+        mapped: npt.NDArray[np.uint8] = self._table[block]
+        return mapped
 
     def _whole(self, block: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return the block as unsigned integers of at most 16 bits."""
