@@ -92,7 +92,9 @@ def from_itk(
     Returns:
         The geometry in µm, (z, y, x).
     """
-    x, y, z = (size_or_none(float(s) * unit) for s in np.asarray(spacing, dtype=np.float64))
+    # The last digits of a length computed from mm or from a rotated step are rounding, not size.
+    sizes = [float(f"{s * unit:.12g}") for s in np.asarray(spacing, dtype=np.float64)]
+    x, y, z = (size_or_none(s) for s in sizes)
     return Geometry(
         (z, y, x),
         vector(np.asarray(origin, dtype=np.float64)[::-1] * unit),

@@ -13,7 +13,7 @@ import numpy as np
 
 from osteon.errors import InputError
 from osteon.formats.base import Meta, Shape, WriteRequest, readable_dtype, reading, writing
-from osteon.formats.targets import PartWriter, remove
+from osteon.formats.targets import PartWriter, check_free
 from osteon.volume import Access, Array, Volume
 
 _GZIP_LEVEL = 4  # labels: 2 % larger than level 9 and several times faster
@@ -134,6 +134,9 @@ class RawWriter(PartWriter):
     ):
         super().__init__(request)
         files = dict(beside or {})
+        for path in (*files, *([data_path] if data_path else [])):
+            if files.get(path, b"") is not None:
+                check_free(path, overwrite=request.overwrite, folder=False)
         if data_path is not None:
             files[request.path] = header
         self._stale = [path for path, content in files.items() if content is None]
@@ -157,12 +160,6 @@ class RawWriter(PartWriter):
 
     def _release(self) -> None:
         self._file.close()
-
-    def abort(self) -> None:
-        """Remove what was written; see :meth:`osteon.volume.VolumeWriter.abort`."""
-        super().abort()
-        for part, _ in self._parts:
-            remove(part)
 
 
 def _open(path: Path, *, gzipped: bool) -> IO[bytes]:
