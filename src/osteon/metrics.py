@@ -28,6 +28,13 @@ CHUNK = 1 << 17
 #: (benchmarks/evaluation.py).
 FEW_CLASSES = 4
 
+#: In the column ``class`` of a table of scores: the mean over the classes that have a score.
+MEAN_CLASS = "mean"
+#: In the column ``scan``: the mean over the scans that have a score.
+MEAN_SCANS = "mean over scans"
+#: In the column ``scan``: voxels of all scans counted together, then scored.
+POOLED_SCANS = "pooled over scans"
+
 _VALUES = 256  # of uint8
 _MAX_NAMED = 8  # values named in a message before it says "…"
 

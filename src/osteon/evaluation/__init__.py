@@ -5,9 +5,6 @@ what a mean is over, what an absent class counts — are in docs/evaluation.md.
 """
 
 from osteon.evaluation.result import (
-    MEAN_CLASS,
-    MEAN_SCANS,
-    POOLED_SCANS,
     SCHEMA,
     Evaluation,
     ScanEvaluation,
@@ -20,6 +17,7 @@ from osteon.evaluation.stream import (
     evaluate_pair,
 )
 from osteon.evaluation.values import Remap
+from osteon.metrics import MEAN_CLASS, MEAN_SCANS, POOLED_SCANS
 
 __all__ = [
     "MEAN_CLASS",

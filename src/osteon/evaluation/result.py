@@ -12,22 +12,27 @@ import numpy as np
 
 from osteon.errors import UsageError
 from osteon.evaluation.files import Row, write_csv, write_json
+from osteon.evaluation.rows import aligned, row, score_rows, size_rows
 from osteon.labels import LabelScheme
-from osteon.metrics import Counts, Scores, mean_defined, scores
+from osteon.metrics import (
+    MEAN_CLASS,
+    MEAN_SCANS,
+    POOLED_SCANS,
+    Counts,
+    Scores,
+    mean_defined,
+    scores,
+)
 from osteon.tables.metrics import METRICS
 from osteon.volume import VoxelSize
 
 #: Schema of the JSON file.
 SCHEMA = 1
 
-#: In the column ``class``: the mean over the classes that have a score.
-MEAN_CLASS = "mean"
-#: In the column ``scan``: the mean over the scans that have a score.
-MEAN_SCANS = "mean over scans"
-#: In the column ``scan``: voxels of all scans counted together, then scored.
-POOLED_SCANS = "pooled over scans"
-
 _UM3_PER_MM3 = 1e9
+
+#: Slices with less of a class than this part of the fullest are not typical of the scan.
+_FULL_ENOUGH = 0.1
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,31 @@ class ScanEvaluation:
             float64 (z, K), NaN where a class is in neither truth nor labels of the slice.
         """
         return scores(self.slices)[METRICS.row(metric).name]
+
+    def typical_slices(self, name: str = "bone") -> list[tuple[int, str]]:
+        """Choose slices to show by a rule, so that nobody picks the beautiful ones.
+
+        Args:
+            name: The class that counts; the second class of the scheme if there is no such one.
+
+        Returns:
+            Index along z and why: the slices with the median and the lowest IoU of the class,
+            among those with at least a tenth as much of it as the fullest; the slice with most
+            labelled voxels if the truth has none of it.
+        """
+        index = self.scheme.value(name) if name in self.scheme.names else 1
+        name = self.scheme.names[index]
+        true = self.slices[:, index].sum(axis=1)
+        if not true.any():
+            z = int(np.argmax(self.slices.sum(axis=(1, 2))))
+            return [(z, f"The truth has no {name}; this slice has most labelled voxels.")]
+        full = np.flatnonzero(true >= true.max() * _FULL_ENOUGH)
+        order = full[np.argsort(scores(self.slices[full])["iou"][:, index], kind="stable")]
+        median, lowest = int(order[len(order) // 2]), int(order[0])
+        out = [(median, f"The slice with the median {name} IoU.")]
+        if lowest != median:
+            out.append((lowest, f"The slice with the lowest {name} IoU."))
+        return out
 
 
 @dataclass(frozen=True)
@@ -152,15 +182,15 @@ class Evaluation:
         """
         rows: list[Row] = []
         for scan in self.scans:
-            rows += _score_rows(scan.name, scan.scores, self.scheme)
-            rows += _size_rows(scan.name, scan.confusion, scan.voxel_mm3, self.scheme)
-            rows.append(_row(scan.name, "all", "ignored_voxels", scan.ignored, unit="voxels"))
+            rows += score_rows(scan.name, scan.scores, self.scheme)
+            rows += size_rows(scan.name, scan.confusion, scan.voxel_mm3, self.scheme)
+            rows.append(row(scan.name, "all", "ignored_voxels", scan.ignored, unit="voxels"))
         for metric in self.scans[0].scores:
             for name in (*self.scheme.names, None):
                 value, n = self.mean(metric, name)
-                rows.append(_row(MEAN_SCANS, name or MEAN_CLASS, metric, value, n=n))
-        rows += _score_rows(POOLED_SCANS, scores(self.pooled), self.scheme)
-        rows += _size_rows(POOLED_SCANS, self.pooled, self._pooled_voxel_mm3(), self.scheme)
+                rows.append(row(MEAN_SCANS, name or MEAN_CLASS, metric, value, n=n))
+        rows += score_rows(POOLED_SCANS, scores(self.pooled), self.scheme)
+        rows += size_rows(POOLED_SCANS, self.pooled, self._pooled_voxel_mm3(), self.scheme)
         return rows
 
     def _pooled_voxel_mm3(self) -> float | None:
@@ -242,6 +272,28 @@ class Evaluation:
             "dice": {name: self.mean("dice", name)[0] for name in self.scheme.names},
         }
 
+    def sentences(self) -> list[str]:
+        """Return the headline in words."""
+        n = len(self.scans)
+        specimens = len({scan.specimen or scan.name for scan in self.scans})
+        of = f" of {specimens} specimen{'s' if specimens > 1 else ''}" if specimens != n else ""
+        voxels = int(self.pooled.sum())
+        out = [
+            f"The labels of {n} scan{'s' if n > 1 else ''}{of} were compared with the truth, "
+            f"voxel by voxel ({voxels:,} voxels)."
+        ]
+        if "bone" in self.scheme.names:
+            bone = [mean_defined(s.scores["iou"][self.scheme.value("bone")])[0] for s in self.scans]
+            value, scored = mean_defined(bone)
+            if scored:
+                text = f"Bone IoU is {value:.3f}"
+                if scored > 1:
+                    text += f" (lowest {np.nanmin(bone):.3f}, highest {np.nanmax(bone):.3f})"
+                out.append(f"{text}; the mean over classes is {self.mean('iou')[0]:.3f}.")
+            else:
+                out.append("There is no bone in truth or labels.")
+        return out
+
     def format_table(self) -> str:
         """Return a plain-text table to print: a line a scan, then mean and pooled."""
         names = self.scheme.names
@@ -261,7 +313,7 @@ class Evaluation:
             if "bone" in names:
                 figures.append(values["dice"][self.scheme.value("bone")])
             cells.append([name, *("–" if math.isnan(v) else f"{v:.4f}" for v in figures)])
-        return "\n".join([*_aligned(cells), *self.notes()])
+        return "\n".join([*aligned(cells), *self.notes()])
 
     def as_dict(self) -> dict[str, object]:
         """Return everything, JSON-compatible but for NaN."""
@@ -321,52 +373,3 @@ class Evaluation:
             OutputError: If the file exists or cannot be written.
         """
         write_json(path, "evaluation", SCHEMA, self.as_dict(), overwrite=overwrite)
-
-
-def _row(
-    scan: str, name: str, metric: str, value: float, *, unit: str = "1", n: int | None = None
-) -> Row:
-    if n is None:
-        n = 0 if math.isnan(value) else 1
-    return {"scan": scan, "class": name, "metric": metric, "value": value, "unit": unit, "n": n}
-
-
-def _score_rows(scan: str, values: dict[str, Scores], scheme: LabelScheme) -> list[Row]:
-    rows = []
-    for metric, per_class in values.items():
-        rows += [_row(scan, c.name, metric, float(per_class[c.value])) for c in scheme.classes]
-        mean, n = mean_defined(per_class)
-        rows.append(_row(scan, MEAN_CLASS, metric, mean, n=n))
-    return rows
-
-
-def _size_rows(
-    scan: str, confusion: Counts, voxel_mm3: float | None, scheme: LabelScheme
-) -> list[Row]:
-    rows = []
-    for c in scheme.classes:
-        true, predicted = int(confusion[c.value].sum()), int(confusion[:, c.value].sum())
-        hits = int(confusion[c.value, c.value])
-        sizes = {
-            "truth": true,
-            "predicted": predicted,
-            "missed": true - hits,
-            "false": predicted - hits,
-        }
-        rows += [_row(scan, c.name, f"{k}_voxels", n, unit="voxels") for k, n in sizes.items()]
-        if voxel_mm3 is not None:
-            rows += [
-                _row(scan, c.name, f"{k}_mm3", n * voxel_mm3, unit="mm3") for k, n in sizes.items()
-            ]
-    return rows
-
-
-def _aligned(cells: list[list[str]]) -> list[str]:
-    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i == 0 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in cells
-    ]
