@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import tomllib
@@ -227,7 +228,8 @@ class Manifest:
             part.write_bytes(tomli_w.dumps(data).encode())
             part.replace(path)
         except OSError as error:
-            part.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                part.unlink()
             raise OutputError(
                 f"the manifest cannot be written ({error.strerror or error})", where=path
             ) from error

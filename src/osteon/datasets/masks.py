@@ -5,22 +5,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import permutations
 
 import numpy as np
 import numpy.typing as npt
 
 from osteon.datasets.manifest import Manifest, ScanRow
+from osteon.datasets.placing import place
 from osteon.datasets.pores import METHOD, derive
 from osteon.errors import InputError, OsteonError, OsteonWarning, UsageError
 from osteon.formats import open_volume
 from osteon.labels import IGNORE, LabelScheme
 from osteon.volume import Access, Array, Geometry, Volume
 
-#: A crop's origin must lie on the image's grid within this share of a voxel.
-GRID_TOLERANCE = 0.1
-#: Voxel sizes of image and mask that differ by less than this share are the same.
-SIZE_TOLERANCE = 1e-3
 #: Values that an error message lists.
 _LISTED = 8
 
@@ -225,7 +221,7 @@ def open_pair(manifest: Manifest, row: ScanRow) -> Pair:
         return Pair(row, image, None)
     some = not row.contiguous or row.mask_slices != "all"
     mask = _open(manifest, row.mask, f"the mask of scan '{row.name}'", gaps=some)
-    source, corner = _place(row, image, mask)
+    source, corner = place(row, image, mask)
     first, last = row.slices or (0, image.shape[0])
     source = [where if first <= z < last else -1 for z, where in enumerate(source)]
     _check_scheme(row, manifest.labels, mask)
@@ -274,9 +270,7 @@ def _open(manifest: Manifest, text: str, what: str, *, gaps: bool) -> Volume:
                 warnings.filterwarnings("ignore", r".*\[gap-in-numbering\]", OsteonWarning)
             return open_volume(path)
     except OsteonError as error:
-        error.what = f"{what}: {error.what}"
-        error.args = (str(error),)
-        raise
+        raise type(error)(f"{what}: {error.what}", where=error.where, mend=error.mend) from error
 
 
 def _check_scheme(row: ScanRow, scheme: LabelScheme, mask: Volume) -> None:
@@ -285,101 +279,6 @@ def _check_scheme(row: ScanRow, scheme: LabelScheme, mask: Volume) -> None:
             f"scan '{row.name}': deriving pores needs classes called bone and pores",
             where=mask.path,
         )
-
-
-def _place(row: ScanRow, image: Volume, mask: Volume) -> tuple[list[int], tuple[int, int]]:
-    """For each image slice the mask slice (or -1), and the mask's corner (y, x)."""
-    if row.mask_slices != "all":
-        if mask.shape[1:] != image.shape[1:]:
-            raise _misfit(row, image, mask)
-        return _by_slices(row, image, mask), (0, 0)
-    origin = row.mask_origin
-    if origin is None and mask.shape != image.shape:
-        origin = _derived_origin(image, mask)
-        if origin is None:
-            raise _misfit(row, image, mask)
-    z, y, x = origin or (0, 0, 0)
-    ends = [s + n for s, n in zip((z, y, x), mask.shape, strict=True)]
-    if min(z, y, x) < 0 or any(e > n for e, n in zip(ends, image.shape, strict=True)):
-        raise InputError(
-            f"the mask of scan '{row.name}', {mask.shape} at {(z, y, x)}, reaches beyond the scan, "
-            f"{image.shape} (z, y, x)",
-            where=mask.path,
-            mend="correct mask_origin" if row.mask_origin else "state mask_origin in the manifest",
-        )
-    source = [i - z if z <= i < ends[0] else -1 for i in range(image.shape[0])]
-    return source, (y, x)
-
-
-def _by_slices(row: ScanRow, image: Volume, mask: Volume) -> list[int]:
-    if row.mask_slices == "number":
-        return _by_number(row, image, mask)
-    indexes = [int(i) for i in row.mask_slices]
-    if len(indexes) != mask.shape[0] or max(indexes) >= image.shape[0]:
-        raise InputError(
-            f"scan '{row.name}': mask_slices has {len(indexes)} indexes up to {max(indexes)}; the "
-            f"mask has {mask.shape[0]} slices and the scan {image.shape[0]}",
-            where=mask.path,
-            mend="give one index, counted from 0, for each slice of the mask",
-        )
-    source = [-1] * image.shape[0]
-    for where, z in enumerate(indexes):
-        source[z] = where
-    return source
-
-
-def _by_number(row: ScanRow, image: Volume, mask: Volume) -> list[int]:
-    for what, volume in (("scan", image), ("mask", mask)):
-        numbers = volume.slice_numbers
-        if numbers is None or len(set(numbers)) != len(numbers):
-            raise InputError(
-                f"scan '{row.name}': its {what} has no numbers (one for each slice) to match by",
-                where=volume.path,
-                mend="name the slices by number, or list their indexes in mask_slices",
-            )
-    places = {number: where for where, number in enumerate(mask.slice_numbers or ())}
-    strangers = sorted(set(places) - set(image.slice_numbers or ()))
-    if strangers:
-        raise InputError(
-            f"scan '{row.name}': the mask has a slice {strangers[0]} that the scan has not",
-            where=mask.path,
-            mend="remove it, or number the slices of scan and mask alike",
-        )
-    return [places.get(number, -1) for number in image.slice_numbers or ()]
-
-
-def _derived_origin(image: Volume, mask: Volume) -> tuple[int, int, int] | None:
-    """Where a cropped mask lies by its own origin; None where the files do not say."""
-    a, b = image.geometry, mask.geometry
-    # Two origins of zero are more likely unknown than the crop at the scan's very corner.
-    if not (a.known and b.known) or a.origin == b.origin == (0.0, 0.0, 0.0):
-        return None
-    sizes = np.array(a.voxel_size, dtype=np.float64)
-    same = np.allclose(sizes, np.array(b.voxel_size, dtype=np.float64), rtol=SIZE_TOLERANCE)
-    if not same or not np.allclose(a.direction, b.direction, atol=SIZE_TOLERANCE):
-        return None
-    step = np.linalg.solve(np.array(a.direction), np.array(b.origin) - np.array(a.origin)) / sizes
-    if np.abs(step - np.rint(step)).max() > GRID_TOLERANCE:
-        return None
-    z, y, x = (int(v) for v in np.rint(step))
-    return z, y, x
-
-
-def _misfit(row: ScanRow, image: Volume, mask: Volume) -> InputError:
-    mend = "export the mask on the scan's grid, or state mask_origin or mask_slices in the manifest"
-    numbers = set(mask.slice_numbers or ())
-    if numbers and numbers < set(image.slice_numbers or ()) and mask.shape[1:] == image.shape[1:]:
-        mend = 'the mask has some of the scan\'s slices: say mask_slices = "number" in the manifest'
-    for order in permutations(range(3)):
-        if order != (0, 1, 2) and tuple(mask.shape[i] for i in order) == image.shape:
-            axes = ", ".join("zyx"[i] for i in order)
-            mend = f"the axes seem to be swapped: as ({axes}) the mask would fit; export it again"
-            break
-    return InputError(
-        f"scan '{row.name}': the mask has the shape {mask.shape}, the scan {image.shape} (z, y, x)",
-        where=mask.path,
-        mend=mend,
-    )
 
 
 def scan_shapes(pairs: Sequence[Pair]) -> dict[str, tuple[int, ...]]:
