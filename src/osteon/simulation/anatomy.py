@@ -41,6 +41,10 @@ MIN_CANAL_VOXELS = 3.0
 FRAGMENT_DIAMETERS = 2.5
 #: Trabeculae end over this many µm of thickness lost per µm of depth beyond the marrow cavity.
 CAVITY_SLOPE = 0.15
+#: Part of the cortex's thickness that the middles of canals lie in, from the outside.
+CANAL_BAND = (0.25, 0.85)
+#: A canal is this many diameters long, at most so much of the height of the field of view.
+CANAL_LENGTH_DIAMETERS, CANAL_LENGTH_IN_VIEW = 40.0, 1.2
 #: Canals in one field of view: more than this are no longer told apart.
 MAX_CANALS = 400
 
@@ -126,7 +130,9 @@ def share(distance: Float32, *, voxel_um: float) -> Float32:
     Returns:
         float32 array of 0..1: 0.5 at distance 0, linear over one voxel.
     """
-    return np.clip(distance / np.float32(voxel_um) + np.float32(0.5), 0, 1)
+    out: Float32 = distance / np.float32(voxel_um)
+    out += np.float32(0.5)
+    return np.clip(out, 0, 1, out=out)
 
 
 def build_anatomy(
@@ -223,8 +229,12 @@ def _canals(
     canals = spec.canals
     if canals is None:
         raise UsageError("this bone has no canals")
-    starts, mean = _canal_starts(canals, grid, depth, cortex, rng)
-    length = min(1.2 * grid.shape[0] * grid.voxel_um, 40 * mean)
+    mean = canals.diameter_um
+    height = grid.shape[0] * grid.voxel_um
+    length = min(CANAL_LENGTH_IN_VIEW * height, CANAL_LENGTH_DIAMETERS * mean)
+    # Of canals whose middle is in view a length of l - l²/4h is in view on average (l < 2h).
+    per_slice = (length - length**2 / (4 * height)) / height
+    starts = _canal_middles(canals.per_mm2 / per_slice, grid, depth, cortex, rng)
     spread = np.sqrt(np.log1p(canals.variation**2))
     diameters = mean * np.exp(spread * rng.standard_normal(len(starts)) - spread**2 / 2)
     drawn = [Canvas(grid, background=-mean) for _ in range(2)]
@@ -233,38 +243,35 @@ def _canals(
         steps = 6
         turn = np.array([1.0, 0.0, 0.0]) + rng.normal(0, 0.12, (steps, 3)) + rng.normal(0, 0.1, 3)
         path = start + np.cumsum(turn * length / steps, axis=0) - turn.sum(0) * length / steps / 2
-        for a, b in zip(path[:-1], path[1:], strict=True):
-            box = canvas.box(np.stack([a, b]), margin=diameter / 2 + 2 * grid.voxel_um)
+        pieces = np.stack([path[:-1], path[1:]], axis=1)
+        margins = np.full(len(pieces), diameter / 2 + 2 * grid.voxel_um)
+        boxes = canvas.boxes(pieces.reshape(-1, 3), 2 * np.arange(len(pieces)), margins=margins)
+        for (a, b), box in zip(pieces, boxes, strict=True):
             if box is not None:
-                at = canvas.positions(box)
-                canvas.draw(
-                    box, capsule(at, a, b, middle=diameter / 2, node=diameter / 2), fillet=0.0
-                )
+                body = capsule(canvas.positions(box), a, b, middle=diameter / 2, node=diameter / 2)
+                canvas.draw(box, body, fillet=0.0)
     return drawn[0].distance, drawn[1].distance
 
 
-def _canal_starts(
-    canals: CanalSpec,
-    grid: CoarseGrid,
-    depth: Floats,
-    cortex: Floats,
-    rng: np.random.Generator,
-) -> tuple[Floats, float]:
-    """Points within the cortex, as many as its cross-sections ask for; the mean diameter."""
-    within = (depth > 0.25 * cortex) & (depth < 0.85 * cortex)
+def _canal_middles(
+    per_mm2: float, grid: CoarseGrid, depth: Floats, cortex: Floats, rng: np.random.Generator
+) -> Floats:
+    """Draw points within the cortex, so many a mm² of its cross-section, in µm, (n, 3)."""
+    shallow, deep = CANAL_BAND
+    within = (depth > shallow * cortex) & (depth < deep * cortex)
     inner = tuple(
         slice(*np.searchsorted(line, [-n * grid.voxel_um / 2, n * grid.voxel_um / 2]))
         for line, n in zip(grid.axes, grid.shape, strict=True)
     )
     cells = np.argwhere(within[inner])
     if len(cells) == 0:
-        return np.zeros((0, 3)), canals.diameter_um
+        return np.zeros((0, 3))
     slices = within[inner].shape[0]
-    area_mm2 = len(cells) / 0.6 / slices * (grid.step_um / 1000) ** 2
-    n = min(int(rng.poisson(canals.per_mm2 * area_mm2)), MAX_CANALS)
+    area_mm2 = len(cells) / (deep - shallow) / slices * (grid.step_um / 1000) ** 2
+    n = min(int(rng.poisson(per_mm2 * area_mm2)), MAX_CANALS)
     first = np.array([line[s.start] for line, s in zip(grid.axes, inner, strict=True)])
     at = cells[rng.integers(len(cells), size=n)] + rng.uniform(-0.5, 0.5, (n, 3))
-    return first + at * grid.step_um, canals.diameter_um
+    return np.asarray(first + at * grid.step_um)
 
 
 def _carve(bone: Float32, hole: Float32, depth_um: Float32, voxel_um: float) -> None:

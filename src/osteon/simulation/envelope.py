@@ -18,6 +18,11 @@ Shape = Literal["shaft", "end", "vertebra", "ball"]
 
 #: From this exponent on a superellipse is drawn as the rectangle it tends to.
 RECTANGLE_EXPONENT = 50.0
+#: Coarse points this near (in steps) are moved onto the surface; from the other distance on, the
+#: distance is that to the nearest of them instead of the first-order one.
+NEAR_STEPS, FAR_STEPS = 1.2, 0.8
+#: Relative error allowed in the search of the nearest point: the points are a step apart.
+QUERY_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -144,10 +149,13 @@ def signed_distance(
     """
     z, y, x = grid.mesh
     value = inside_function(spec, z, y, x, rough=rough)
-    slopes = np.gradient(value, grid.step_um)
-    steepness = np.sqrt(sum(s * s for s in slopes)) + 1e-9
+    slopes: list[Floats] = list(np.gradient(value, grid.step_um))
+    steepness = np.full(value.shape, 1e-18)
+    for slope in slopes:
+        steepness += slope**2
+    steepness = np.sqrt(steepness)
     first_order = value / steepness
-    near = np.abs(first_order) < 1.8 * grid.step_um
+    near = np.abs(first_order) < NEAR_STEPS * grid.step_um
     if not near.any():
         raise UsageError(
             "the surface of the simulated bone is outside the field of view",
@@ -159,8 +167,8 @@ def signed_distance(
     # One more step: near edges and waists the first one falls a little short.
     left = inside_function(spec, *surface.T, rough=rough) / steepness[near]
     surface -= normal * left[:, None]
-    far = np.abs(first_order) > 0.8 * grid.step_um
-    distance, _ = KDTree(surface).query(points[far])
+    far = np.abs(first_order) > FAR_STEPS * grid.step_um
+    distance, _ = KDTree(surface).query(points[far], eps=QUERY_TOLERANCE)
     out = first_order.copy()
     out[far] = np.sign(value[far]) * distance
     return np.asarray(out, dtype=np.float64)

@@ -26,8 +26,8 @@ def voxel_positions(shape: Shape, *, voxel_um: float) -> tuple[Floats, Floats, F
     Returns:
         Three 1D arrays (z, y, x) in µm; 0 is the middle of the field of view.
     """
-    z, y, x = (((np.arange(n) - (n - 1) / 2) * voxel_um) for n in shape)
-    return z, y, x
+    lines = [(np.arange(n, dtype=np.float64) - (n - 1) / 2) * voxel_um for n in shape]
+    return lines[0], lines[1], lines[2]
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CoarseGrid:
         axes = []
         for n in shape:
             half = int(np.ceil(((n - 1) / 2 * voxel_um + margin_um) / step)) + 1
-            axes.append(np.arange(-half, half + 1) * step)
+            axes.append(np.arange(-half, half + 1, dtype=np.float64) * step)
         return cls(shape, voxel_um, step, (axes[0], axes[1], axes[2]))
 
     @property

@@ -15,11 +15,13 @@ import numpy.typing as npt
 from scipy.spatial import Voronoi
 
 from osteon.errors import UsageError
-from osteon.simulation.grids import CoarseGrid, Shape, voxel_positions
+from osteon.simulation.grids import CoarseGrid, voxel_positions
 from osteon.simulation.randomness import SmoothField
 
 Floats = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.intp]
+Positions = tuple[Float32, Float32, Float32]
 Box = tuple[slice, slice, slice]
 
 #: Jitter of the seeds, in lattice constants.
@@ -33,13 +35,16 @@ MISSING_RODS = 0.06
 ROD_MIDDLE, ROD_NODE = 0.86, 1.25
 #: Width of the fillets, relative to the thickness.
 FILLET = 0.35
+#: How far boxes reach beyond a body, in lattice constants, for what the warp adds within them.
+SLACK = 0.08
 #: Share of the plates with a hole in the middle, and the hole's radius over the plate's.
 HOLES, HOLE_RADIUS = 0.6, 0.45
-#: Tb.Sp = lattice constant × (rods - plates × (share of plates)) - Tb.Th, fitted to this network
-#: (tests/simulation/test_trabeculae.py measures it back).
-SPACING_RODS, SPACING_PLATES = 1.06, 0.25
-#: Mean of the maximal spheres over the diameter of the rods, from the same fit.
-THICKNESS_GAIN = 1.0
+# Fitted to maximal spheres in this network (measured back in tests/simulation/test_trabeculae.py):
+# Tb.Sp + Tb.Th = L (REACH_RODS - REACH_PLATES plates) anisotropy^REACH_ANISOTROPY and
+# Tb.Th = d (GAIN_RODS + GAIN_PLATES sqrt(plates) + GAIN_NODES d / L), with the lattice constant L
+# and the diameter d that is drawn; nodes and fillets are thicker than what they join.
+REACH_RODS, REACH_PLATES, REACH_ANISOTROPY = 0.895, 0.155, -0.17
+GAIN_RODS, GAIN_PLATES, GAIN_NODES = 0.90, 0.25, 2.0
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,16 @@ class TrabecularSpec:
     @property
     def lattice_um(self) -> float:
         """Lattice constant of the seeds before stretching, in µm."""
-        reach = SPACING_RODS - SPACING_PLATES * self.plates
-        return (self.spacing_um + self.thickness_um) / reach
+        reach = (REACH_RODS - REACH_PLATES * self.plates) * self.anisotropy**REACH_ANISOTROPY
+        return float((self.spacing_um + self.thickness_um) / reach)
+
+    @property
+    def drawn_um(self) -> float:
+        """Thickness in µm that rods and plates are drawn with to get the mean asked for."""
+        lattice = self.lattice_um
+        gain = GAIN_RODS + GAIN_PLATES * np.sqrt(self.plates)
+        root = np.sqrt(gain**2 + 4 * GAIN_NODES * self.thickness_um / lattice)
+        return float((root - gain) * lattice / (2 * GAIN_NODES))
 
 
 class Canvas:
@@ -103,38 +116,46 @@ class Canvas:
         #: Signed distance in µm, positive in bone, float32 (z, y, x).
         self.distance: Float32 = np.full(grid.shape, background, dtype=np.float32)
 
-    def box(self, points: Floats, *, margin: float) -> Box | None:
-        """Return the voxels around points of warped space; None if there are none.
+    def boxes(self, points: Floats, first: Ints, *, margins: Floats) -> list[Box | None]:
+        """Return the voxels around bodies that are given by points of warped space.
 
         Args:
-            points: Positions in µm, (n, 3).
-            margin: How far the box reaches beyond them, in µm.
+            points: Positions in µm of the points of all bodies, one body after the other, (n, 3).
+            first: Index of the first point of each body, (m,).
+            margins: How far the boxes reach beyond the points, in µm, (m,).
 
         Returns:
-            Slices (z, y, x), or None outside the field of view.
+            For each body slices (z, y, x), or None outside the field of view.
         """
+        if len(first) == 0:
+            return []
         if self._warp is not None:
             points = points - np.stack(self._warp(*points.T), axis=-1)
-        low, high = points.min(0) - margin, points.max(0) + margin
-        out = []
-        for line, a, b in zip(self._lines, low, high, strict=True):
-            start = max(int(np.ceil((a - line[0]) / self._voxel)), 0)
-            stop = min(int(np.floor((b - line[0]) / self._voxel)) + 1, len(line))
-            if start >= stop:
-                return None
-            out.append(slice(start, stop))
-        return out[0], out[1], out[2]
+        origin = np.array([line[0] for line in self._lines])
+        counts = np.array([len(line) for line in self._lines])
+        low = np.minimum.reduceat(points, first) - margins[:, None] - origin
+        high = np.maximum.reduceat(points, first) + margins[:, None] - origin
+        start = np.maximum(np.ceil(low / self._voxel), 0).astype(np.intp)
+        stop = np.minimum(np.floor(high / self._voxel) + 1, counts).astype(np.intp)
+        found = (start < stop).all(1)
+        return [
+            (slice(a[0], b[0]), slice(a[1], b[1]), slice(a[2], b[2])) if ok else None
+            for a, b, ok in zip(start.tolist(), stop.tolist(), found.tolist(), strict=True)
+        ]
 
-    def positions(self, box: Box) -> tuple[Floats, Floats, Floats]:
-        """Return the warped positions of the voxels of a box in µm: z, y, x, broadcasting."""
+    def positions(self, box: Box) -> Positions:
+        """Return the warped positions of the voxels of a box in µm: z, y, x, broadcasting.
+
+        They are float32, twice as fast: relative to a field of view right to 1e-7.
+        """
         shapes = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))
         lines = zip(self._lines, box, shapes, strict=True)
-        plain = [line[s].reshape(shape) for line, s, shape in lines]
+        plain = [line[s].reshape(shape).astype(np.float32) for line, s, shape in lines]
         if self._moved is not None:
             plain = [p + d[box] for p, d in zip(plain, self._moved, strict=True)]
         return plain[0], plain[1], plain[2]
 
-    def draw(self, box: Box, distance: Floats, *, fillet: float) -> None:
+    def draw(self, box: Box, distance: Float32, *, fillet: float) -> None:
         """Unite a body with what is drawn, with a fillet.
 
         Args:
@@ -150,9 +171,7 @@ class Canvas:
         self.distance[box] = new
 
 
-def capsule(
-    at: tuple[Floats, Floats, Floats], a: Floats, b: Floats, *, middle: float, node: float
-) -> Floats:
+def capsule(at: Positions, a: Floats, b: Floats, *, middle: float, node: float) -> Float32:
     """Signed distance from a rod whose radius is ``middle`` half-way and ``node`` at its ends.
 
     Args:
@@ -166,17 +185,16 @@ def capsule(
         Distances in µm, positive inside.
     """
     axis = b - a
-    d = [p - q for p, q in zip(at, a, strict=True)]
-    length2 = float(axis @ axis)
-    along = d[0] * axis[0] + d[1] * axis[1] + d[2] * axis[2]
-    t = np.clip(along / max(length2, 1e-12), 0.0, 1.0)
-    away = (d[0] - t * axis[0]) ** 2 + (d[1] - t * axis[1]) ** 2 + (d[2] - t * axis[2]) ** 2
+    length2 = max(float(axis @ axis), 1e-12)
+    # Python floats keep float32 arrays float32.
+    az, ay, ax = axis.tolist()
+    d = [p - q for p, q in zip(at, a.tolist(), strict=True)]
+    t = np.clip((d[0] * az + d[1] * ay + d[2] * ax) / length2, 0.0, 1.0)
+    away = (d[0] - t * az) ** 2 + (d[1] - t * ay) ** 2 + (d[2] - t * ax) ** 2
     return np.asarray(middle + (node - middle) * (2 * t - 1) ** 2 - np.sqrt(away))
 
 
-def plate(
-    at: tuple[Floats, Floats, Floats], corners: Floats, *, half: float, hole: float
-) -> Floats:
+def plate(at: Positions, corners: Floats, *, half: float, hole: float) -> Float32:
     """Signed distance from a flat convex plate.
 
     Args:
@@ -192,17 +210,16 @@ def plate(
     edges = np.roll(corners, -1, axis=0) - corners
     normal = np.cross(corners - centre, edges).sum(0)
     normal /= np.linalg.norm(normal) + 1e-12
-    d = [p - c for p, c in zip(at, centre, strict=True)]
-    height = d[0] * normal[0] + d[1] * normal[1] + d[2] * normal[2]
+    nz, ny, nx = normal.tolist()
+    d = [p - c for p, c in zip(at, centre.tolist(), strict=True)]
+    height = d[0] * nz + d[1] * ny + d[2] * nx
     out = half - np.abs(height)
-    for corner, edge in zip(corners, edges, strict=True):
-        inward = np.cross(normal, edge)
-        size = float(np.linalg.norm(inward))
-        if size > 1e-9:
-            n = inward / size
-            out = np.minimum(
-                out, d[0] * n[0] + d[1] * n[1] + d[2] * n[2] + float(n @ (centre - corner)) + half
-            )
+    inward = np.cross(normal, edges)
+    lengths = np.linalg.norm(inward, axis=1)
+    inward = inward[lengths > 1e-9] / lengths[lengths > 1e-9, None]
+    reach = ((centre - corners)[lengths > 1e-9] * inward).sum(1) + half
+    for n, r in zip(inward.tolist(), reach.tolist(), strict=True):
+        out = np.minimum(out, d[0] * n[0] + d[1] * n[1] + d[2] * n[2] + r)
     if hole > 0:
         radial = np.sqrt(np.maximum(sum(p * p for p in d) - height**2, 0.0))
         out = np.minimum(out, radial - hole)
@@ -240,35 +257,77 @@ def draw_trabeculae(
         return a, b, c
 
     canvas = Canvas(grid, background=-lattice, warp=warp)
-    mosaic = _mosaic(spec, grid.shape, grid.voxel_um, rng)
+    mosaic = Mosaic.draw(spec, grid, rng)
     _draw_rods(canvas, mosaic, spec, rng, wanted)
     _draw_plates(canvas, mosaic, spec, rng, wanted)
     return canvas.distance
 
 
-def _mosaic(
-    spec: TrabecularSpec, shape: Shape, voxel_um: float, rng: np.random.Generator
-) -> Voronoi:
-    """Make the mosaic over the field of view and two cells around it."""
-    stretch = spec.anisotropy ** np.array([2 / 3, -1 / 3, -1 / 3])
-    pitch = spec.lattice_um * stretch
-    half = [int(np.ceil(n * voxel_um / 2 / p)) + 2 for n, p in zip(shape, pitch, strict=True)]
-    corner = np.stack(
-        np.meshgrid(*[np.arange(-h, h + 1) for h in half], indexing="ij"), axis=-1
-    ).reshape(-1, 3)
-    seeds = np.concatenate([corner, corner + 0.5]) + 0.0
-    seeds += rng.uniform(-JITTER, JITTER, seeds.shape) + rng.uniform(0, 0.5, 3)
-    # The mosaic of stretched seeds would squash flat cells' edges: stretch its vertices instead.
-    mosaic = Voronoi(seeds)
-    mosaic.vertices *= pitch
-    return mosaic
+@dataclass(frozen=True)
+class Mosaic:
+    """The bounded faces of a Voronoi mosaic.
+
+    Attributes:
+        vertices: Positions in µm, (n, 3).
+        corners: Indices of the vertices of all faces, in order, one face after the other.
+        first: Index in ``corners`` of the first corner of each face.
+    """
+
+    vertices: Floats
+    corners: Ints
+    first: Ints
+
+    @classmethod
+    def draw(cls, spec: TrabecularSpec, grid: CoarseGrid, rng: np.random.Generator) -> Mosaic:
+        """Make the mosaic over the field of view and two cells around it."""
+        stretch = spec.anisotropy ** np.array([2 / 3, -1 / 3, -1 / 3])
+        pitch = spec.lattice_um * stretch
+        size = np.array(grid.shape) * grid.voxel_um
+        half = np.ceil(size / 2 / pitch).astype(int) + 2
+        lines = [np.arange(-h, h + 1) for h in half]
+        lattice = np.stack(np.meshgrid(*lines, indexing="ij"), axis=-1).reshape(-1, 3)
+        seeds = np.concatenate([lattice, lattice + 0.5])
+        seeds = seeds + rng.uniform(-JITTER, JITTER, seeds.shape) + rng.uniform(0, 0.5, 3)
+        # Made of the seeds unstretched and stretched afterwards: faces stay flat and convex, and
+        # no cell is so flat that its edges bundle.
+        mosaic = Voronoi(seeds)
+        vertices = mosaic.vertices * pitch
+        near = (np.abs(vertices) < size / 2 + pitch).all(1)
+        faces = [f for f in mosaic.ridge_vertices if -1 not in f]
+        faces = [f for f in faces if near[f[0]]]
+        counts = np.array([len(f) for f in faces], dtype=np.intp)
+        corners = np.concatenate([np.array(f, dtype=np.intp) for f in faces])
+        return cls(vertices, corners, np.cumsum(counts) - counts)
+
+    def rods(self) -> Floats:
+        """The two ends of each edge, in µm, (n, 2, 3)."""
+        following = np.append(self.corners[1:], self.corners[0])
+        following[self.last] = self.corners[self.first]
+        pairs = np.sort(np.stack([self.corners, following], axis=1), axis=1)
+        return np.asarray(self.vertices[np.unique(pairs, axis=0)])
+
+    @property
+    def last(self) -> Ints:
+        """Index in ``corners`` of the last corner of each face."""
+        return np.append(self.first[1:], len(self.corners)) - 1
+
+    def plates(self, chosen: npt.NDArray[np.bool_]) -> list[Floats]:
+        """The corners of the chosen faces in µm, each (n, 3)."""
+        ends = self.last + 1
+        return [
+            self.vertices[self.corners[self.first[k] : ends[k]]] for k in np.flatnonzero(chosen)
+        ]
+
+    def centres(self) -> Floats:
+        """The mean of the corners of each face, in µm, (n, 3)."""
+        counts = (self.last + 1 - self.first)[:, None]
+        return np.asarray(np.add.reduceat(self.vertices[self.corners], self.first) / counts)
 
 
 def _thickness(spec: TrabecularSpec, n: int, rng: np.random.Generator) -> Floats:
     """Draw thicknesses of n trabeculae in µm: log-normal with the mean that was asked for."""
     spread = np.sqrt(np.log1p(spec.variation**2))
-    mean = spec.thickness_um / THICKNESS_GAIN
-    return mean * np.exp(spread * rng.standard_normal(n) - spread**2 / 2)
+    return np.asarray(spec.drawn_um * np.exp(spread * rng.standard_normal(n) - spread**2 / 2))
 
 
 def _draw_rods(
@@ -278,16 +337,15 @@ def _draw_rods(
     rng: np.random.Generator,
     wanted: Callable[[Floats], npt.NDArray[np.bool_]],
 ) -> None:
-    faces = [f for f in mosaic.ridge_vertices if -1 not in f]
-    pairs = np.concatenate([np.stack([f, np.roll(f, -1)], axis=1) for f in faces])
-    edges = np.unique(np.sort(pairs, axis=1), axis=0)
-    ends = mosaic.vertices[edges]
-    radii = _thickness(spec, len(edges), rng) / 2
-    keep = (rng.random(len(edges)) >= MISSING_RODS) & wanted(ends.mean(1))
-    fillet = FILLET * spec.thickness_um
-    slack = fillet + 0.08 * spec.lattice_um
-    for (a, b), radius in zip(ends[keep], radii[keep], strict=True):
-        box = canvas.box(np.stack([a, (a + b) / 2, b]), margin=ROD_NODE * radius + slack)
+    ends = mosaic.rods()
+    radii = _thickness(spec, len(ends), rng) / 2
+    keep = (rng.random(len(ends)) >= MISSING_RODS) & wanted(ends.mean(1))
+    ends, radii = ends[keep], radii[keep]
+    fillet = FILLET * spec.drawn_um
+    margins = ROD_NODE * radii + fillet + SLACK * spec.lattice_um
+    points = np.stack([ends[:, 0], ends.mean(1), ends[:, 1]], axis=1).reshape(-1, 3)
+    boxes = canvas.boxes(points, 3 * np.arange(len(ends)), margins=margins)
+    for (a, b), radius, box in zip(ends, radii.tolist(), boxes, strict=True):
         if box is not None:
             at = canvas.positions(box)
             body = capsule(at, a, b, middle=ROD_MIDDLE * radius, node=ROD_NODE * radius)
@@ -301,18 +359,21 @@ def _draw_plates(
     rng: np.random.Generator,
     wanted: Callable[[Floats], npt.NDArray[np.bool_]],
 ) -> None:
-    faces = [f for f in mosaic.ridge_vertices if -1 not in f]
-    chosen = rng.random(len(faces)) < spec.plates
-    holes = np.where(rng.random(len(faces)) < HOLES, HOLE_RADIUS, 0.0)
-    half = _thickness(spec, len(faces), rng) / 2
-    keep = chosen & wanted(np.array([mosaic.vertices[f].mean(0) for f in faces]))
-    fillet = FILLET * spec.thickness_um
-    slack = fillet + 0.08 * spec.lattice_um
-    for k in np.flatnonzero(keep):
-        corners = mosaic.vertices[faces[k]]
-        box = canvas.box(corners, margin=2 * half[k] + slack)
+    count = len(mosaic.first)
+    chosen = rng.random(count) < spec.plates
+    holes = np.where(rng.random(count) < HOLES, HOLE_RADIUS, 0.0)
+    half = _thickness(spec, count, rng) / 2
+    chosen &= wanted(mosaic.centres())
+    faces, holes, half = mosaic.plates(chosen), holes[chosen], half[chosen]
+    if not faces:
+        return
+    fillet = FILLET * spec.drawn_um
+    counts = np.array([len(f) for f in faces], dtype=np.intp)
+    margins = 2 * half + fillet + SLACK * spec.lattice_um
+    boxes = canvas.boxes(np.concatenate(faces), np.cumsum(counts) - counts, margins=margins)
+    for corners, hole, h, box in zip(faces, holes.tolist(), half.tolist(), boxes, strict=True):
         if box is not None:
-            size = np.linalg.norm(corners - corners.mean(0), axis=1).mean()
-            hole = float(holes[k] * size) if size > spec.thickness_um else 0.0
-            body = plate(canvas.positions(box), corners, half=float(half[k]), hole=hole)
+            size = float(np.linalg.norm(corners - corners.mean(0), axis=1).mean())
+            radius = hole * size if size > spec.thickness_um else 0.0
+            body = plate(canvas.positions(box), corners, half=h, hole=radius)
             canvas.draw(box, body, fillet=fillet)
