@@ -425,3 +425,29 @@ def test_nothing_or_twice_the_same_is_refused() -> None:
     empty = ArrayVolume(np.zeros((0, 2, 2), np.uint8))
     with pytest.raises(InputError, match="are empty"):
         evaluate_pair(empty, empty)
+
+
+def test_typical_slices_are_chosen_by_rule() -> None:
+    # Bone IoU by slice: 1, 1/2, 3/4, 0 (of one voxel: too few to be typical), none.
+    truth, labels = np.zeros((5, 4, 4)), np.zeros((5, 4, 4))
+    for z, found in enumerate([4, 2, 3]):
+        truth[z, 0], labels[z, 0, :found] = 1, 1
+    truth[:3] = np.repeat(truth[:3, :1], 4, axis=1)
+    labels[:3] = np.repeat(labels[:3, :1], 4, axis=1)
+    truth[3, 0, 0] = 1
+    scan = evaluate_pair(volume(truth), volume(labels))
+    assert [z for z, _ in scan.typical_slices()] == [2, 1]
+    assert "median bone IoU" in scan.typical_slices()[0][1]
+    assert [z for z, _ in scan.typical_slices("pores")] == [0]
+    assert "truth has no pores" in scan.typical_slices("pores")[0][1]
+
+
+def test_headline_in_words() -> None:
+    evaluation = evaluate([pair("a", 0, specimen="X"), pair("b", 1, specimen="X")])
+    bone = [scan.scores["iou"][BONE] for scan in evaluation.scans]
+    words = " ".join(evaluation.sentences())
+    assert "2 scans of 1 specimen were compared" in words
+    assert f"({int(evaluation.pooled.sum()):,} voxels)" in words
+    assert f"Bone IoU is {np.mean(bone):.3f} (lowest {min(bone):.3f}, highest" in words
+    empty = evaluate([Pair("e", volume([[[0]]]), volume([[[0]]]))])
+    assert "no bone" in empty.sentences()[1]

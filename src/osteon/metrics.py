@@ -26,7 +26,7 @@ CHUNK = 1 << 17
 
 #: Up to this many classes, one vectorised comparison a pair of classes beats a histogram
 #: (benchmarks/evaluation.py).
-FEW_CLASSES = 4
+FEW_CLASSES = 3
 
 #: In the column ``class`` of a table of scores: the mean over the classes that have a score.
 MEAN_CLASS = "mean"

@@ -197,8 +197,9 @@ def test_every_text_is_escaped(tmp_path: Path) -> None:
     write_fit_report(
         tmp_path / "f.html",
         FitReport(
-            title=evil, summary=[evil], warnings=[evil],
-            history=[dict(h, note=evil) for h in history()], best_epoch=1, split=[{"scan": evil, evil: evil}], pictures=[picture], settings=extra,
+            title=evil, summary=[evil], warnings=[evil], best_epoch=1,
+            history=[dict(h, note=evil) for h in history()],
+            split=[{"scan": evil, evil: evil}], pictures=[picture], settings=extra,
         ),
     )  # fmt: skip
     for name in ("e.html", "f.html"):
