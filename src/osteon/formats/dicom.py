@@ -32,6 +32,7 @@ from osteon.formats.targets import PartWriter
 from osteon.volume import Access, Array, Geometry, Volume, VolumeWriter
 
 _PREAMBLE = 128
+_SUFFIXES = (".dcm", ".ima")
 _DTYPES = ("uint8", "int16", "uint16")
 #: Technical tags that are kept as provenance; nothing of the patient is.
 _KEPT = (
@@ -66,7 +67,10 @@ def _files(folder: Path) -> list[Path]:
             for e in entries
             if e.is_file() and not e.name.startswith((".", "DICOMDIR"))
         ]
-    return sorted(p for p in paths if magic(p, offset=_PREAMBLE, size=4) == b"DICM")
+    found = [p for p in paths if magic(p, offset=_PREAMBLE, size=4) == b"DICM"]
+    # A file that is called DICOM and is not one is damaged; without it the scan has a hole.
+    named = [p for p in paths if p.suffix.lower() in _SUFFIXES] if found else []
+    return sorted({*found, *named})
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,10 @@ class _Slice:
 
 def _slice(file: Path) -> _Slice:
     with reading(file, what="the DICOM header"):
-        data = pydicom.dcmread(file, stop_before_pixels=True)
+        try:
+            data = pydicom.dcmread(file, stop_before_pixels=True)
+        except pydicom.errors.InvalidDicomError as error:
+            raise ValueError("it is not DICOM") from error
         if int(data.get("NumberOfFrames", 1) or 1) > 1 or int(data.get("SamplesPerPixel", 1)) > 1:
             raise InputError(
                 "DICOM with several frames or colours in one file is not read",

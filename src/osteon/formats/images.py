@@ -13,6 +13,7 @@ from PIL import Image
 
 from osteon.errors import InputError, warn
 from osteon.formats.base import magic, readable_dtype, reading
+from osteon.formats.tiff_chain import count_pages
 from osteon.formats.tiff_meta import page_pixel_size, sample_shape
 from osteon.volume import Array
 
@@ -86,6 +87,7 @@ def read_header(path: Path) -> ImageHeader:
 
 
 def _tiff_header(path: Path) -> ImageHeader:
+    count_pages(path)
     with tifffile.TiffFile(path, _multifile=False) as tif:
         page = tif.pages.first
         if len(tif.pages) > 1 and not getattr(tif.pages[1], "is_reduced", False):

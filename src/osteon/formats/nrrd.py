@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from osteon.labels import LabelScheme
 from osteon.volume import Geometry, Volume, VolumeWriter
 
 _LABELS_KEY = "osteon_labels"
+_UNITS_LINE = re.compile(rb"^(?:space )?units: *([^\r\n]+)", re.MULTILINE)
+_QUOTED = re.compile(r'"([^"]*)"')
 _TYPES = {
     "int8": "i1 signedchar int8 int8_t",
     "uint8": "u1 uchar unsignedchar uint8 uint8_t",
@@ -49,6 +52,8 @@ class _Nrrd:
             with path.open("rb") as file:
                 header: dict[str, Any] = dict(read_header(file))
                 start = file.tell()
+                file.seek(0)
+                units = _units(file.read(start))
         except Exception as error:  # pynrrd raises NRRDError, a plain Exception
             raise InputError(
                 f"the NRRD header cannot be read ({error})",
@@ -56,6 +61,7 @@ class _Nrrd:
                 mend="copy or export it again",
             ) from error
         with reading(path, what="the NRRD header"):
+            header["space units"] = units
             return _volume(path, header, start)
 
     def create(self, request: WriteRequest) -> VolumeWriter:
@@ -118,14 +124,23 @@ def _meta(path: Path, header: dict[str, Any]) -> Meta:
     return Meta(_geometry(header), provenance=known, labels=_labels(path, header))
 
 
+def _units(header: bytes) -> list[str]:
+    """Return the units as written: pynrrd drops what is not ASCII, and makes "m" of "µm"."""
+    found = _UNITS_LINE.search(header)
+    if found is None:
+        return []
+    try:
+        text = found.group(1).decode("utf-8")
+    except UnicodeDecodeError:
+        text = found.group(1).decode("latin-1")
+    return _QUOTED.findall(text) or text.split()
+
+
 def _unit(header: dict[str, Any]) -> float:
     """Return µm per unit; NRRD files of this field are in mm unless they say otherwise."""
-    units = header.get("space units", header.get("units"))
-    if units is None or len(units) == 0:
-        return MM
-    names = [str(u) for u in units if micrometres(str(u)) is not None]
-    found = micrometres(names[-1]) if names else None
-    return MM if found is None else found
+    sizes = [micrometres(unit) for unit in header["space units"]]
+    known = [size for size in sizes if size is not None]
+    return known[-1] if known else MM
 
 
 def _geometry(header: dict[str, Any]) -> Geometry:

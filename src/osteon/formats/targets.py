@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from osteon.formats.base import WriteRequest, check_block, output_error, writing
 from osteon.formats.document import FOLDER_DOCUMENT
 from osteon.volume import Array, VolumeWriter
 
+_REMOVE_TRIES, _REMOVE_PAUSE = 20, 0.05  # seconds
 _counter = itertools.count()
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 _OUR_SUFFIXES = {".tif", ".tiff", ".png", ".bmp", ".dcm"}
@@ -38,7 +40,12 @@ def remove(path: Path) -> None:
         path: The file or folder.
     """
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
+        # Zarr writes chunks in threads that may still be at it after one of them has failed.
+        for _ in range(_REMOVE_TRIES):
+            shutil.rmtree(path, ignore_errors=True)
+            if not path.exists():
+                return
+            time.sleep(_REMOVE_PAUSE)
     else:
         with contextlib.suppress(OSError):
             path.unlink()

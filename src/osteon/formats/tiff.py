@@ -6,8 +6,6 @@ and of a page only the strips or tiles that are needed.
 
 from __future__ import annotations
 
-import os
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +27,7 @@ from osteon.formats.base import (
 from osteon.formats.images import to_grey
 from osteon.formats.raw import RawLayout, RawVolume, read_raw
 from osteon.formats.targets import PartWriter
+from osteon.formats.tiff_chain import count_pages
 from osteon.formats.tiff_meta import (
     imagej_size,
     ome_meta,
@@ -54,45 +53,16 @@ class _Tiff:
 
     def open(self, path: Path) -> Volume:
         with reading(path, what="the TIFF"):
-            pages = _check_chain(path)
+            count_pages(path)
             with tifffile.TiffFile(path, _multifile=False) as tif:
-                return _volume(path, tif, pages)
+                return _volume(path, tif)
 
     def create(self, request: WriteRequest) -> VolumeWriter:
         refuse_dtype(request, _DTYPES, "TIFF")
         return TiffWriter(request)
 
 
-def _check_chain(path: Path) -> int:
-    """Follow the chain of pages to its end and return how many there are.
-
-    Decoders stop quietly where the chain breaks off, and a truncated stack would pass as a
-    shorter one.
-    """
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        start = file.read(16)
-        order = "<" if start[:2] == b"II" else ">"
-        big = start[2:4] in (b"+\0", b"\0+")
-        count_format, next_format, entry = ("Q", "Q", 20) if big else ("H", "I", 12)
-        (offset,) = struct.unpack_from(order + next_format, start, 8 if big else 4)
-        seen: set[int] = set()
-        while offset:
-            if offset >= size or offset in seen:
-                raise ValueError(f"page {len(seen)} begins at byte {offset} of {size}")
-            seen.add(offset)
-            file.seek(offset)
-            (count,) = _unpack(file, order + count_format)
-            file.seek(count * entry, os.SEEK_CUR)
-            (offset,) = _unpack(file, order + next_format)
-    return len(seen)
-
-
-def _unpack(file: IO[bytes], form: str) -> tuple[int, ...]:
-    return struct.unpack(form, file.read(struct.calcsize(form)))
-
-
-def _volume(path: Path, tif: Any, pages: int) -> Volume:
+def _volume(path: Path, tif: Any) -> Volume:
     series = _one_series(path, tif)
     _check_axes(path, series)
     _check_count(path, tif, series)
