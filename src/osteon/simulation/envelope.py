@@ -142,7 +142,8 @@ def signed_distance(
         rough: See :func:`inside_function`.
 
     Returns:
-        Distances in µm at the coarse points (z, y, x), positive inside.
+        Distances in µm at the coarse points (z, y, x), positive inside; to first order only where
+        the point is no neighbour of the field of view.
 
     Raises:
         UsageError: If no part of the surface is near the field of view.
@@ -167,7 +168,8 @@ def signed_distance(
     # One more step: near edges and waists the first one falls a little short.
     left = inside_function(spec, *surface.T, rough=rough) / steepness[near]
     surface -= normal * left[:, None]
-    far = np.abs(first_order) > FAR_STEPS * grid.step_um
+    # The margin only holds surface that is near the field of view: its own distances are not used.
+    far = (np.abs(first_order) > FAR_STEPS * grid.step_um) & grid.in_view
     distance, _ = KDTree(surface).query(points[far], eps=QUERY_TOLERANCE)
     out = first_order.copy()
     out[far] = np.sign(value[far]) * distance

@@ -71,6 +71,15 @@ class CoarseGrid:
         z, y, x = self.axes
         return z[:, None, None], y[None, :, None], x[None, None, :]
 
+    @property
+    def in_view(self) -> npt.NDArray[np.bool_]:
+        """Which points the voxels are interpolated from: those in view and their neighbours."""
+        near = [
+            np.abs(line) <= n * self.voxel_um / 2 + self.step_um
+            for line, n in zip(self.axes, self.shape, strict=True)
+        ]
+        return np.asarray(near[0][:, None, None] & near[1][None, :, None] & near[2][None, None, :])
+
     def to_voxels(self, values: Floats) -> Float32:
         """Interpolate linearly to the voxels.
 
