@@ -65,8 +65,8 @@ class Stream:
 class CachedVolume(Volume):
     """A volume of a sequential format, read through the cache, which the first read builds.
 
-    Building decompresses the file once (about 200 MB of voxels a second) and holds at most
-    64 MB, or one slice where that is more.
+    Building decompresses the file once, which takes seconds per GB or longer, and holds two
+    slabs of at most 64 MB, or of one slice where that is more.
 
     Args:
         path: What the user opened.
@@ -135,14 +135,25 @@ def cached(stream: Stream) -> Path:
     """
     with reading(stream.file):
         status = stream.file.stat()
-    key = f"{_VERSION}|{stream.file.resolve()}|{status.st_size}|{status.st_mtime_ns}|{stream.skip}"
+    said = (stream.start, stream.skip, stream.codec, stream.dtype.str, stream.shape)
+    key = f"{_VERSION}|{stream.file.resolve()}|{status.st_size}|{status.st_mtime_ns}|{said}"
     entry = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.zarr"
     # Threads of one process wait for the first; another process makes its own and the last one
     # to finish finds the entry there, which is the same.
     with _building:
-        if not entry.is_dir():
+        if not _is_whole(entry, stream):
+            remove(entry)
             _build(stream, entry)
     return entry
+
+
+def _is_whole(entry: Path, stream: Stream) -> bool:
+    """Whether every chunk is there: cleaners remove files, and Zarr reads zeros instead."""
+    if not entry.is_dir():
+        return False
+    chunks = _chunks(stream.shape, readable_dtype(stream.dtype, stream.file).itemsize)
+    expected = math.prod(-(-n // c) for n, c in zip(stream.shape, chunks, strict=True))
+    return sum(len(files) for _, _, files in os.walk(entry / "c")) == expected
 
 
 def _chunks(shape: Shape, itemsize: int) -> Shape:
@@ -164,6 +175,7 @@ def _build(stream: Stream, entry: Path) -> None:
                 dtype=native,
                 chunks=chunks,
                 compressors=BloscCodec(cname="lz4", clevel=1),
+                config={"write_empty_chunks": True},
             )
             start = 0
             for slab in _slabs(stream, chunks[0]):

@@ -132,7 +132,7 @@ def _pillow(path: Path) -> Image.Image:
     return Image.open(path)
 
 
-def decode(path: Path) -> Array:
+def decode(path: Path, *, where: Path | None = None) -> Array:
     """Read the pixels of a 2D image as grey values.
 
     A palette of greys is applied; of a palette of colours the indices are kept, with the
@@ -141,6 +141,7 @@ def decode(path: Path) -> Array:
 
     Args:
         path: A TIFF, BMP, PNG or JPEG file.
+        where: What warnings name, such as the folder (so that each is shown once); the file.
 
     Returns:
         A new array (y, x).
@@ -148,23 +149,24 @@ def decode(path: Path) -> Array:
     Raises:
         InputError: If it is truncated or damaged.
     """
+    where = where or path
     with reading(path, what="the image"):
         family = family_of(path)
         if family == "TIFF":
-            return _decode_tiff(path)
+            return _decode_tiff(path, where)
         if family == "PNG" and magic(path, offset=_PNG_DEPTH_AT, size=1) == b"\x10":
-            return to_grey(imagecodecs.png_decode(path.read_bytes()), path)
+            return to_grey(imagecodecs.png_decode(path.read_bytes()), where)
         with _pillow(path) as image:
             if image.mode == "P":
                 return _from_palette(
-                    np.asarray(image), np.array(image.getpalette() or []).reshape(-1, 3), path
+                    np.asarray(image), np.array(image.getpalette() or []).reshape(-1, 3), where
                 )
             if image.mode in ("CMYK", "YCbCr"):
-                return to_grey(np.asarray(image.convert("RGB")), path)
-            return to_grey(np.asarray(image), path)
+                return to_grey(np.asarray(image.convert("RGB")), where)
+            return to_grey(np.asarray(image), where)
 
 
-def _decode_tiff(path: Path) -> Array:
+def _decode_tiff(path: Path, where: Path) -> Array:
     with tifffile.TiffFile(path, _multifile=False) as tif:
         page = tif.pages.first
         array = page.asarray()
@@ -175,8 +177,8 @@ def _decode_tiff(path: Path) -> Array:
         if _is_palette(page):
             # 16-bit colours, the channels one after the other
             colours = np.asarray(page.colormap).T // 256
-            return _from_palette(array, colours, path)
-    return to_grey(array, path)
+            return _from_palette(array, colours, where)
+    return to_grey(array, where)
 
 
 def _is_palette(page: Any) -> bool:

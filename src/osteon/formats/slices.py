@@ -181,7 +181,7 @@ class SliceFolder(Volume):
             shape: Shape = (1, *self.shape[1:])
             layout = RawLayout(file, self._plain.offsets[index], self._plain.dtypes[index], shape)
             return np.asarray(read_raw(layout, slice(0, 1), y, x)[0])
-        plane = decode(file)
+        plane = decode(file, where=self.path)
         if plane.shape != self.shape[1:] or plane.dtype != self.dtype:
             raise InputError(
                 f"the slice is {plane.shape} {plane.dtype}, but was {self.shape[1:]} {self.dtype} "
@@ -193,15 +193,15 @@ class SliceFolder(Volume):
 
 
 def _open_single(path: Path) -> Volume:
-    return SliceFolder(path, [path], [_true_header(path)], meta=Meta(), numbers=None)
+    return SliceFolder(path, [path], [_true_header(path, where=path)], meta=Meta(), numbers=None)
 
 
-def _true_header(path: Path) -> ImageHeader:
+def _true_header(path: Path, *, where: Path) -> ImageHeader:
     """Read a header; where it leaves the type open (palettes), the pixels decide."""
     header = read_header(path)
     if header.offset is not None:
         return header
-    return replace(header, dtype=decode(path).dtype)
+    return replace(header, dtype=decode(path, where=where).dtype)
 
 
 def _open_folder(folder: Path) -> Volume:
@@ -218,7 +218,7 @@ def _open_folder(folder: Path) -> Volume:
         headers = list(pool.map(read_header, files))
     _check_alike(folder, files, headers)
     # The first slice is decoded: only the pixels tell whether colours are greys.
-    dtype = _true_header(files[0]).dtype
+    dtype = _true_header(files[0], where=folder).dtype
     headers = [replace(h, dtype=dtype) for h in headers]
     meta, step = _meta(folder, files, headers[0])
     if numbers is not None:

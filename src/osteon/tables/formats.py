@@ -53,6 +53,6 @@ FORMATS = Table(
         _row("metaimage", "MetaImage (ITK)", "metaimage", (".mha", ".mhd")),
         _row("nifti", "NIfTI", "nifti", (".nii", ".nii.gz")),
         _row("dicom", "DICOM series: a folder of .dcm files", "dicom", (".dcm",), folder=True),
-        _row("npy", "NumPy array (no voxel size)", "npy", (".npy",)),
+        _row("npy", "NumPy array (voxel size in a small file beside it)", "npy", (".npy",)),
     ),
 )
