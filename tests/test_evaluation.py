@@ -332,7 +332,12 @@ def test_voxel_sizes() -> None:
 def test_unknown_voxel_size_is_said_and_gives_no_volumes() -> None:
     evaluation = evaluate([Pair("a", volume([[[0, 1]]]), volume([[[0, 1]]]))])
     assert {r["unit"] for r in evaluation.table()} == {"1", "voxels"}
-    assert "the voxel size is unknown" in " ".join(evaluation.notes())
+    assert evaluation.notes()[-1].startswith("a: the voxel size is unknown")
+    one = volume([[[0, 1]]])
+    both = evaluate([Pair("a", one, one), Pair("b", one, one)]).notes()
+    assert [n for n in both if "size" in n] == [
+        "all scans: the voxel size is unknown; volumes are in voxels."
+    ]
 
 
 def test_progress_and_stop() -> None:

@@ -35,7 +35,7 @@ def label_pairs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
     return truth, prediction, classes
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(label_pairs())
 def test_confusion_matrix_is_torchmetrics(pair: tuple[np.ndarray, np.ndarray, int]) -> None:
     truth, prediction, classes = pair
@@ -46,7 +46,7 @@ def test_confusion_matrix_is_torchmetrics(pair: tuple[np.ndarray, np.ndarray, in
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(label_pairs())
 @pytest.mark.parametrize(
     ("name", "reference"),

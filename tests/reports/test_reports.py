@@ -233,7 +233,7 @@ def test_an_absent_class_prints_as_a_dash(tmp_path: Path) -> None:
     write_evaluation_report(tmp_path / "r.html", data)
     page = Page(tmp_path / "r.html")
     assert "a 1.0000 – 1.0000 –" in page.words  # mean, bone, background, pores
-    assert "Bone IoU – over 0 scan" in page.words
+    assert "Bone IoU – in no scan" in page.words
     assert "nan" not in page.words.lower().split()
 
 
@@ -274,6 +274,10 @@ def test_curves_by_slice_are_one_panel_a_scan_up_to_a_limit() -> None:
     svg = slice_curves(scans, scheme=BONE_PORES)
     assert f"scan {MAX_SCANS - 1}<" in svg
     assert f"scan {MAX_SCANS}<" not in svg
+    long = slice_curves({f"scan {'x' * 200} {i}": np.ones((2, 3)) for i in "12"}, scheme=BONE_PORES)
+    assert "x 1<" in long  # the end of a long name is what tells scans apart
+    assert "x 2<" in long
+    assert "x" * 50 not in long
     nothing = slice_curves({"all absent": np.full((4, 3), np.nan)}, scheme=BONE_PORES)
     assert "all absent" in nothing
 

@@ -248,8 +248,10 @@ class Evaluation:
                     f"{scan.name}: {scan.ignored:,} voxels ({share:.1%}) have no true label and "
                     "are not counted."
                 )
-            if scan.voxel_mm3 is None:
-                out.append(f"{scan.name}: the voxel size is unknown; volumes are in voxels.")
+        unknown = [scan.name for scan in self.scans if scan.voxel_mm3 is None]
+        if unknown:
+            of = "all scans" if len(unknown) == len(self.scans) > 1 else ", ".join(unknown)
+            out.append(f"{of}: the voxel size is unknown; volumes are in voxels.")
         return out
 
     def summary(self) -> dict[str, object]:

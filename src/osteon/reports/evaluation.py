@@ -139,7 +139,8 @@ def _tiles(data: EvaluationReport, find: _Lookup) -> Tiles:
 
     def tile(label: str, name: str, metric: str, note: str) -> tuple[str, str, str]:
         text = figure_text(find.value(MEAN_SCANS, name, metric), ".3f")
-        return label, text, note.format(n=find.n(MEAN_SCANS, name, metric) or 0)
+        n = find.n(MEAN_SCANS, name, metric)
+        return label, text, note.format(n=n) if n else "in no scan"
 
     tiles = [tile("Mean IoU", MEAN_CLASS, "iou", f"over classes, then over {{n}} {scans}")]
     if "bone" in data.scheme.names:

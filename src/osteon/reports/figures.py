@@ -30,6 +30,9 @@ _FONTS = ["DejaVu Sans", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
 #: Up to this many points are marked one by one.
 _MARKED = 40
 
+#: Characters of a title that fit across a drawing.
+_TITLE = 80
+
 #: Curves by slice are drawn for this many scans.
 MAX_SCANS = 12
 
@@ -125,7 +128,7 @@ def slice_curves(
         z = list(range(len(values)))
         for c, style in zip(scheme.classes, _styles(scheme), strict=True):
             _curve(axes, z, [float(v) for v in values[:, c.value]], c.name, **style)
-        axes.set_title(_text(name), loc="left", fontweight="bold")
+        axes.set_title(_text(name, _TITLE // columns), loc="left", fontweight="bold")
         axes.set_xlabel("slice (z)")
         axes.set_ylabel(label)
         axes.set_ylim(low, 1.02)
@@ -189,10 +192,13 @@ def _whole_numbers(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _text(name: str, longest: int = 60) -> str:
+def _text(name: str, longest: int = _TITLE) -> str:
+    # Cut in the middle: what tells scans apart is often a number at the end.
+    if len(name) > longest:
+        half = longest // 2
+        name = f"{name[:half]}…{name[-half:]}"
     # Names are texts, never formulas: matplotlib would set $…$ as mathematics.
-    short = name if len(name) <= longest else f"{name[: longest - 1]}…"
-    return short.replace("$", r"\$")
+    return name.replace("$", r"\$")
 
 
 def _svg(figure: Figure) -> str:
