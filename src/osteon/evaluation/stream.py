@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import permutations
@@ -96,23 +97,7 @@ def evaluate_pair(
         LabelReader(labels, scheme=scheme, remap=labels_remap, role="labels"),
     )
     counts = _count(readers, reporter=reporter or Reporter(), slab_bytes=slab_bytes)
-    total = int(counts.sum())
-    ignored = truth.shape[0] * truth.shape[1] * truth.shape[2] - total
-    if total == 0:
-        raise InputError(
-            "the truth has no labelled voxel: every voxel is ignored",
-            where=truth.path,
-            mend="give a mask that labels at least some voxels, or map its values to classes",
-        )
-    only_background = int(counts[:, 0].sum()) == total
-    if remap is None and ignored and only_background:
-        raise InputError(
-            f"the truth holds nothing but 0 and {IGNORE}: it looks like a 0/255 mask, but "
-            f"{IGNORE} means 'not labelled'",
-            where=truth.path,
-            mend=f"say what the values stand for: remap {{0: {scheme.names[0]}, {IGNORE}: "
-            f"{scheme.names[1]}}}, or {{0: {scheme.names[0]}, {IGNORE}: ignore}}",
-        )
+    ignored = _check_truth(readers[0], counts, mapped=remap is not None)
     return ScanEvaluation(
         name=name,
         scheme=scheme,
@@ -166,6 +151,28 @@ def evaluate(
         )
         scans.append(replace(scan, specimen=pair.specimen))
     return Evaluation(tuple(scans))
+
+
+def _check_truth(truth: LabelReader, counts: Counts, *, mapped: bool) -> int:
+    """Return how many voxels have no true label; refuse a truth that says nothing."""
+    total = int(counts.sum())
+    ignored = math.prod(truth.volume.shape) - total
+    if total == 0:
+        raise InputError(
+            "the truth has no labelled voxel: every voxel is ignored",
+            where=truth.volume.path,
+            mend="give a mask that labels at least some voxels, or map its values to classes",
+        )
+    only_background = int(counts[:, 0].sum()) == total
+    if not mapped and ignored and only_background:
+        raise InputError(
+            f"the truth holds nothing but 0 and {IGNORE}: it looks like a 0/255 mask, but "
+            f"{IGNORE} means 'not labelled'",
+            where=truth.volume.path,
+            mend=f"say what the values stand for: remap {{0: {truth.scheme.names[0]}, {IGNORE}: "
+            f"{truth.scheme.names[1]}}}, or {{0: {truth.scheme.names[0]}, {IGNORE}: ignore}}",
+        )
+    return ignored
 
 
 def _count(
