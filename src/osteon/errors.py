@@ -92,6 +92,12 @@ class DependencyError(OsteonError):
     exit_code = ExitCode.DEPENDENCY
 
 
+class Stopped(OsteonError):
+    """The work was asked to stop before it had a result."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
 class OsteonWarning(UserWarning):
     """A named warning: ``name`` is stable, so that scripts and tests can rely on it.
 

@@ -9,7 +9,7 @@ from itertools import permutations
 
 import numpy as np
 
-from osteon.errors import ExitCode, InputError, OsteonError, UsageError, warn
+from osteon.errors import InputError, Stopped, UsageError, warn
 from osteon.evaluation.result import Evaluation, ScanEvaluation
 from osteon.evaluation.values import LabelReader, Remap
 from osteon.events import Reporter
@@ -26,10 +26,8 @@ VOXEL_TOLERANCE = 0.01
 _AXES = "zyx"
 
 
-class EvaluationStopped(OsteonError):
+class EvaluationStopped(Stopped):
     """The evaluation was asked to stop: there is no result, because half a scan has no score."""
-
-    exit_code = ExitCode.INTERRUPTED
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,17 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 PATCH_STEP = 32
 
 
-def _by_name(value: Any) -> Any:
-    """A choice with parameters may be given by its name alone."""
-    return {"name": value} if isinstance(value, str) else value
+def _choice(default: str) -> BeforeValidator:
+    """A choice may be given by its name alone, or by parameters of the default alone."""
+
+    def by_name(value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and "name" not in value:
+            return {"name": default, **value}
+        return value
+
+    return BeforeValidator(by_name)
 
 
 def _known(table: Table, name: str) -> str:
@@ -236,15 +244,15 @@ class FitSettings(Settings):
     patches: PatchSettings = PatchSettings()
     normalisation: NormalisationSettings = NormalisationSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
-    loss: Annotated[LossSettings, BeforeValidator(_by_name), Field(discriminator="name")] = Field(
+    loss: Annotated[LossSettings, _choice("jaccard"), Field(discriminator="name")] = Field(
         JaccardSettings(), description="Loss."
     )
-    optimiser: Annotated[
-        OptimiserSettings, BeforeValidator(_by_name), Field(discriminator="name")
-    ] = Field(AdamSettings(), description="Optimiser.")
-    schedule: Annotated[
-        ScheduleSettings, BeforeValidator(_by_name), Field(discriminator="name")
-    ] = Field(CosineSchedule(), description="Learning-rate schedule, over the steps.")
+    optimiser: Annotated[OptimiserSettings, _choice("adam"), Field(discriminator="name")] = Field(
+        AdamSettings(), description="Optimiser."
+    )
+    schedule: Annotated[ScheduleSettings, _choice("cosine"), Field(discriminator="name")] = Field(
+        CosineSchedule(), description="Learning-rate schedule, over the steps."
+    )
     validation: ValidationSettings = ValidationSettings()
     training: TrainingSettings = TrainingSettings()
 

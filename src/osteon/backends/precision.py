@@ -1,0 +1,211 @@
+"""Which arithmetic is fastest on this machine: measured, never assumed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from osteon.errors import UsageError, warn
+from osteon.formats.cache import cache_folder
+
+#: Height and width of the probe's input: small enough for a slow CPU, large enough to be typical.
+PROBE_SIZE = 128
+PROBE_BATCH = 2
+#: Counted runs; the fastest is taken, as noise only ever adds time.
+PROBE_RUNS = 3
+#: A candidate this much slower than the fastest is still taken if it comes first in the list:
+#: differences below are noise.
+TOLERANCE = 0.1
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Number format and memory layout of a network's arithmetic.
+
+    Attributes:
+        precision: ``fp32``, ``bf16`` or ``fp16``; below fp32 by autocast.
+        channels_last: Whether activations are stored (y, x, channel).
+    """
+
+    precision: str
+    channels_last: bool
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """The layout as torch calls it."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        """Return the context in which the network runs.
+
+        Args:
+            device: The device it runs on.
+
+        Returns:
+            An autocast context, or one that does nothing for fp32.
+        """
+        if self.precision == "fp32":
+            return nullcontext()
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        return torch.autocast(device.type, dtype)
+
+    def __str__(self) -> str:
+        return f"{self.precision}, {'channels-last' if self.channels_last else 'channels-first'}"
+
+
+def candidates(device: torch.device, precision: str) -> list[Arithmetic]:
+    """List what may be tried on a device.
+
+    Args:
+        device: The device.
+        precision: A precision asked for, or ``auto``.
+
+    Returns:
+        The candidates; bf16 on a CPU without hardware for it is left out of ``auto``, as it is
+        several times slower there and even the probe would take long.
+
+    Raises:
+        UsageError: If the device cannot compute in the precision asked for.
+    """
+    if device.type == "cpu":
+        kinds = ["fp32", "bf16"] if _cpu_bf16() else ["fp32"]
+        if precision == "fp16":
+            raise UsageError(
+                "fp16 is not supported on the CPU", mend="choose precision auto, fp32 or bf16"
+            )
+    elif device.type == "cuda":
+        kinds = ["bf16", "fp16", "fp32"] if torch.cuda.is_bf16_supported() else ["fp16", "fp32"]
+    else:
+        kinds = ["fp16", "fp32"]
+    if precision != "auto":
+        kinds = [precision]
+    return [Arithmetic(kind, layout) for kind in kinds for layout in (True, False)]
+
+
+def _cpu_bf16() -> bool:
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return bool(supported()) if supported is not None else False
+
+
+def probe(
+    run: Callable[[Arithmetic], None], device: torch.device, precision: str, *, purpose: str
+) -> tuple[Arithmetic, dict[str, float]]:
+    """Measure the candidates and choose: the first that is not clearly slower than the fastest.
+
+    The outcome is remembered in osteon's cache folder, so that noise in the timing does not make
+    two runs on one machine differ in their arithmetic, and so in their last bits.
+
+    Args:
+        run: Runs the network once as told.
+        device: The device, to wait for its queue.
+        precision: A precision asked for, or ``auto``.
+        purpose: What is run, such as ``fit unet/resnet18``: outcomes are remembered by it.
+
+    Returns:
+        The choice, and the seconds of each candidate for the record.
+
+    Raises:
+        UsageError: If the device cannot compute in the precision asked for.
+    """
+    tried = candidates(device, precision)
+    key = " | ".join((purpose, precision, _machine(device), f"torch {torch.__version__}"))
+    timings = _remembered(key)
+    if timings is None or set(timings) != {str(c) for c in tried}:
+        timings = {str(c): _time(run, c, device) for c in tried}
+        _remember(key, timings)
+    limit = min(timings.values()) * (1 + TOLERANCE)
+    best = next(c for c in tried if timings[str(c)] <= limit)
+    return best, timings
+
+
+def _time(run: Callable[[Arithmetic], None], candidate: Arithmetic, device: torch.device) -> float:
+    run(candidate)  # warm-up: kernels are chosen and compiled here
+    seconds = []
+    for _ in range(PROBE_RUNS):
+        start = time.perf_counter()
+        run(candidate)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        seconds.append(time.perf_counter() - start)
+    return round(min(seconds), 4)
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return str(torch.cuda.get_device_name(device))
+    return (
+        f"{device.type} {platform.node()} {platform.machine()}, {torch.get_num_threads()} threads"
+    )
+
+
+def _store() -> Path:
+    return cache_folder() / "probes.json"
+
+
+def _remembered(key: str) -> dict[str, float] | None:
+    try:
+        found = json.loads(_store().read_text(encoding="utf-8"))[key]
+        return {str(name): float(seconds) for name, seconds in found.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None  # nothing remembered, or not readable: it is measured anew
+
+
+def _remember(key: str, timings: dict[str, float]) -> None:
+    path = _store()
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        data = {}
+    if not isinstance(data, dict):
+        data = {}
+    partial = path.with_name(f".probes.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps({**data, key: timings}, indent=1), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        warn(
+            "probe-not-remembered",
+            "the measured choice of arithmetic could not be kept, so the next run may choose "
+            f"otherwise ({error.strerror or error}); set OSTEON_CACHE_DIR to a writable folder",
+            where=path,
+        )
+
+
+def choose_device(name: str) -> torch.device:
+    """Turn the name of a device into a device of this machine.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+
+    Returns:
+        The device; ``auto`` takes a GPU where there is one.
+
+    Raises:
+        UsageError: If there is no such device here.
+    """
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(
+            f"there is no device '{name}'", mend="choose auto, cpu, cuda, cuda:N or mps"
+        ) from None
+    missing = (
+        (device.type == "cuda" and (not cuda or (device.index or 0) >= torch.cuda.device_count()))
+        or (device.type == "mps" and not mps)
+        or device.type not in ("cpu", "cuda", "mps")
+    )
+    if missing:
+        raise UsageError(f"this machine has no device '{name}'", mend="choose --device auto or cpu")
+    return device

@@ -1,0 +1,83 @@
+"""Validation: the same slices every epoch, each voxel counted once."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from osteon.backends.precision import Arithmetic
+from osteon.datasets import GridTiles
+from osteon.events import Reporter
+from osteon.metrics import confusion_matrix, iou
+from osteon.training.record import class_means
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The outcome of a validation.
+
+    Attributes:
+        loss: Mean loss of the slices.
+        mean_iou: IoU, mean over classes, then over scans.
+        class_iou: IoU of each class, mean over the scans in which it occurs.
+        confusions: (scan, K, K) counts, rows are truth.
+    """
+
+    loss: float
+    mean_iou: float
+    class_iou: tuple[float, ...]
+    confusions: np.ndarray[Any, Any]
+
+
+def measure(
+    network: nn.Module,
+    loss: nn.Module,
+    tiles: GridTiles,
+    *,
+    classes: int,
+    arithmetic: Arithmetic,
+    device: torch.device,
+    reporter: Reporter,
+) -> Measured | None:
+    """Measure a network on the validation slices. Holds one slice at a time.
+
+    Args:
+        network: The network; put into evaluation mode and back.
+        loss: The loss.
+        tiles: The slices.
+        classes: Number of classes.
+        arithmetic: Number format and memory layout.
+        device: Where the network is.
+        reporter: Told of the progress; a stop request ends the measurement.
+
+    Returns:
+        The figures, or None if it was asked to stop.
+    """
+    confusions = np.zeros((len(tiles.scans), classes, classes), dtype=np.int64)
+    losses = []
+    was_training = network.training
+    network.eval()
+    with torch.inference_mode(), reporter.stage("validate", total=len(tiles), unit="slice") as bar:
+        for index in range(len(tiles)):
+            if reporter.stopping:
+                network.train(was_training)
+                return None
+            image, labels, scan = tiles.item(index)
+            tensor = torch.from_numpy(image)[None].to(device)
+            with arithmetic.autocast(device):
+                logits = network(tensor.to(memory_format=arithmetic.memory_format))
+            losses.append(float(loss(logits, torch.from_numpy(labels)[None].to(device))))
+            predicted = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
+            confusions[scan] += confusion_matrix(labels, predicted, classes=classes)
+            bar.advance()
+    network.train(was_training)
+    per_scan = iou(confusions)
+    present = ~np.isnan(per_scan)
+    means = [float(row[use].mean()) for row, use in zip(per_scan, present, strict=True) if any(use)]
+    mean_iou = float(np.mean(means)) if means else math.nan
+    return Measured(float(np.mean(losses)), mean_iou, class_means(per_scan), confusions)

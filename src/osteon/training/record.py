@@ -1,0 +1,99 @@
+"""What is recorded of each epoch, and its table on disk."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from osteon.errors import OutputError
+
+
+@dataclass(frozen=True)
+class EpochRow:
+    """One epoch.
+
+    Attributes:
+        epoch: Number, from 1.
+        step: Steps of the optimiser so far.
+        train_loss: Mean loss of the epoch's batches.
+        val_loss: Mean loss of the validation slices; NaN without validation.
+        val_mean_iou: IoU, mean over classes, then over the validation scans; NaN without.
+        val_iou: IoU of each class, mean over the validation scans in which it occurs.
+        learning_rate: At the end of the epoch.
+        seconds: Wall time of the epoch with its validation.
+    """
+
+    epoch: int
+    step: int
+    train_loss: float
+    val_loss: float
+    val_mean_iou: float
+    val_iou: tuple[float, ...]
+    learning_rate: float
+    seconds: float
+
+    def flat(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return the row as a flat dictionary with a column ``val_iou_<class>`` each.
+
+        Args:
+            classes: Names of the classes.
+        """
+        row: dict[str, Any] = {}
+        for field in fields(self):
+            if field.name == "val_iou":
+                scores = self.val_iou or (math.nan,) * len(classes)
+                row |= {f"val_iou_{n}": v for n, v in zip(classes, scores, strict=True)}
+            else:
+                row[field.name] = getattr(self, field.name)
+        return row
+
+
+def class_means(iou: np.ndarray[Any, Any]) -> tuple[float, ...]:
+    """Mean IoU of each class over the scans in which it occurs.
+
+    Args:
+        iou: (scan, K) scores, NaN where a class does not occur.
+
+    Returns:
+        K values; NaN for a class that occurs in no scan.
+    """
+    present = ~np.isnan(iou)
+    count = present.sum(0)
+    total = np.where(present, iou, 0).sum(0)
+    return tuple(float(t / n) if n else math.nan for t, n in zip(total, count, strict=True))
+
+
+def write_log(path: Path, rows: Sequence[EpochRow], classes: Sequence[str]) -> None:
+    """Write the table of epochs beside its target, then rename it.
+
+    Args:
+        path: The CSV file.
+        rows: The epochs.
+        classes: Names of the classes.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    text = io.StringIO()
+    flat = [row.flat(classes) for row in rows]
+    if flat:
+        writer = csv.DictWriter(text, fieldnames=list(flat[0]))
+        writer.writeheader()
+        writer.writerows(flat)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(text.getvalue(), encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"the log cannot be written: {error.strerror or error}",
+            where=path,
+            mend="free some disk space, then go on with --resume",
+        ) from None

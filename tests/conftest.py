@@ -1,0 +1,24 @@
+"""What all tests share: a cache folder of their own, and the real scans where they are there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Neither read nor fill the user's cache; spawned processes inherit it."""
+    os.environ["OSTEON_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real scans, which are not part of the project."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real scans in {DATA}")
+    return DATA
