@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gzip
 import io
 import os
+import random
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from osteon.errors import ExitCode, InputError, OutputError, UsageError
+from osteon.errors import ExitCode, InputError, OsteonError, OutputError, UsageError
 from osteon.formats import detect_format, open_volume, open_writer
 from osteon.formats.cache import cache_folder
 from osteon.labels import BONE_PORES
@@ -325,3 +327,27 @@ def test_a_name_that_says_gzip_and_is_not(tmp_path: Path) -> None:
     (tmp_path / "c.nii.gz").write_bytes(gzip.compress(b"no nifti"))
     with pytest.raises(InputError):
         open_volume(tmp_path / "c.nii.gz")
+
+
+@pytest.mark.filterwarnings("ignore::osteon.errors.OsteonWarning")
+@pytest.mark.parametrize("name", [*NAMES, "png", "bmp"])
+def test_changed_bytes_never_give_a_traceback(tmp_path: Path, name: str) -> None:
+    scan = ArrayVolume(np.random.default_rng(0).integers(0, 3, (3, 20, 30), dtype=np.uint8))
+    suffix = f".{name}" if name in ("png", "bmp") else ".tif"
+    with open_writer(tmp_path / name, like=scan, labels=BONE_PORES, slice_suffix=suffix) as writer:
+        writer.write(0, scan.array)
+    rng = random.Random(name)
+    files = sorted(p for p in tmp_path.rglob("*") if p.is_file())
+    for _ in range(80):
+        file = rng.choice(files)
+        original = file.read_bytes()
+        data = bytearray(original)
+        for _ in range(rng.choice((1, 2, 8))):
+            data[rng.randrange(min(len(data), rng.choice((64, 600, 1 << 30))))] = rng.randrange(256)
+        file.write_bytes(data)
+        with contextlib.suppress(OsteonError):
+            volume = open_volume(tmp_path / name)
+            if volume.nbytes < 1 << 20:
+                volume.read(slice(None))
+        file.write_bytes(original)
+    np.testing.assert_array_equal(open_volume(tmp_path / name).read(slice(None)), scan.array)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import struct
+import tokenize
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from osteon.volume import Array, Geometry, Volume, VolumeWriter
 Shape = tuple[int, int, int]
 
 #: What decoders raise on damaged files. Errors of osteon itself are not among them.
-DECODING_ERRORS = (
+DECODING_ERRORS: tuple[type[Exception], ...] = (
     OSError,
     ValueError,
     EOFError,
@@ -29,6 +30,9 @@ DECODING_ERRORS = (
     TypeError,
     AttributeError,
     RuntimeError,
+    ArithmeticError,
+    SyntaxError,  # Pillow, of a PNG; and of the header of a NumPy array
+    tokenize.TokenError,
     struct.error,
     zlib.error,
 )
@@ -129,16 +133,20 @@ def magic(path: Path, *, offset: int = 0, size: int = 16) -> bytes:
 
 
 @contextlib.contextmanager
-def reading(path: Path, *, what: str = "the file") -> Iterator[None]:
+def reading(
+    path: Path, *, what: str = "the file", also: tuple[type[Exception], ...] = ()
+) -> Iterator[None]:
     """Turn a decoder's complaints into an InputError that names the file.
 
     Args:
         path: What is being read.
         what: What it should be, for the message.
+        also: Exceptions of the library that reads it.
 
     Raises:
-        InputError: Instead of any of :data:`DECODING_ERRORS`.
+        InputError: Instead of any of :data:`DECODING_ERRORS` and ``also``.
     """
+    errors = DECODING_ERRORS + also
     try:
         yield
     except FileNotFoundError as error:
@@ -149,7 +157,7 @@ def reading(path: Path, *, what: str = "the file") -> Iterator[None]:
         raise InputError(
             f"{what} may not be read", where=path, mend="change its permissions"
         ) from error
-    except DECODING_ERRORS as error:
+    except errors as error:
         reason = str(error) or type(error).__name__
         raise InputError(
             f"{what} cannot be read: it is truncated, damaged or of an unknown kind ({reason})",
@@ -242,7 +250,7 @@ def volume_shape(shape: tuple[int, ...], path: Path) -> Shape:
     return trimmed
 
 
-def refuse_dtype(request: WriteRequest, allowed: tuple[str, ...], name: str) -> None:
+def refuse_dtype(request: WriteRequest, allowed: tuple[str, ...], *, name: str) -> None:
     """Raise unless a format can hold the requested type.
 
     Args:
@@ -261,13 +269,13 @@ def refuse_dtype(request: WriteRequest, allowed: tuple[str, ...], name: str) -> 
         )
 
 
-def check_block(writer: VolumeWriter, z0: int, block: Array) -> Array:
+def check_block(block: Array, *, writer: VolumeWriter, z0: int) -> Array:
     """Check a block against the volume being written.
 
     Args:
+        block: (z, y, x) array of the writer's type.
         writer: The writer that got it.
         z0: Index of its first slice.
-        block: (z, y, x) array of the writer's type.
 
     Returns:
         The block, C-contiguous.

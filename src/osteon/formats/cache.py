@@ -74,7 +74,7 @@ class CachedVolume(Volume):
         meta: What else the file says.
     """
 
-    def __init__(self, path: Path, stream: Stream, meta: Meta):
+    def __init__(self, path: Path, stream: Stream, *, meta: Meta):
         self.path, self.shape = path, stream.shape
         self.dtype = readable_dtype(stream.dtype, path)
         self.access = Access.RANDOM

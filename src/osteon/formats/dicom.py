@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
@@ -31,6 +32,7 @@ from osteon.formats.frames import from_itk, itk_or_none
 from osteon.formats.targets import PartWriter
 from osteon.volume import Access, Array, Geometry, Volume, VolumeWriter
 
+_ERRORS = (InvalidDicomError, BytesLengthException)
 _PREAMBLE = 128
 _SUFFIXES = (".dcm", ".ima")
 _DTYPES = ("uint8", "int16", "uint16")
@@ -56,7 +58,7 @@ class _Dicom:
         return _open(path, [_slice(file) for file in files])
 
     def create(self, request: WriteRequest) -> VolumeWriter:
-        refuse_dtype(request, _DTYPES, "DICOM")
+        refuse_dtype(request, _DTYPES, name="DICOM")
         return DicomWriter(request)
 
 
@@ -93,11 +95,8 @@ class _Slice:
 
 
 def _slice(file: Path) -> _Slice:
-    with reading(file, what="the DICOM header"):
-        try:
-            data = pydicom.dcmread(file, stop_before_pixels=True)
-        except pydicom.errors.InvalidDicomError as error:
-            raise ValueError("it is not DICOM") from error
+    with reading(file, what="the DICOM header", also=_ERRORS):
+        data = pydicom.dcmread(file, stop_before_pixels=True)
         if int(data.get("NumberOfFrames", 1) or 1) > 1 or int(data.get("SamplesPerPixel", 1)) > 1:
             raise InputError(
                 "DICOM with several frames or colours in one file is not read",
@@ -112,10 +111,10 @@ def _slice(file: Path) -> _Slice:
             (int(data.Rows), int(data.Columns)),
             readable_dtype(np.dtype(f"{'i' if signed else 'u'}{bits // 8}"), file),
             int(data.get("InstanceNumber", 0) or 0),
-            _floats(data, "ImagePositionPatient", 3),
-            _floats(data, "ImageOrientationPatient", 6),
-            _floats(data, "PixelSpacing", 2) or _floats(data, "ImagerPixelSpacing", 2),
-            (_floats(data, "SpacingBetweenSlices", 1) or (None,))[0],
+            _floats(data, "ImagePositionPatient", count=3),
+            _floats(data, "ImageOrientationPatient", count=6),
+            _floats(data, "PixelSpacing", count=2) or _floats(data, "ImagerPixelSpacing", count=2),
+            (_floats(data, "SpacingBetweenSlices", count=1) or (None,))[0],
             Intensity(
                 float(data.get("RescaleSlope", 1) or 1),
                 float(data.get("RescaleIntercept", 0) or 0),
@@ -126,7 +125,7 @@ def _slice(file: Path) -> _Slice:
         )
 
 
-def _floats(data: Any, tag: str, count: int) -> tuple[float, ...] | None:
+def _floats(data: Any, tag: str, *, count: int) -> tuple[float, ...] | None:
     value = data.get(tag)
     if value is None or value == "":
         return None
@@ -151,7 +150,7 @@ def _open(path: Path, slices: list[_Slice]) -> Volume:
     if found is not None:
         meta = Meta(meta.geometry, meta.intensity, {**found[0].provenance, **meta.provenance},
                     found[0].labels)  # fmt: skip
-    return DicomSeries(path, ordered, meta)
+    return DicomSeries(path, ordered, meta=meta)
 
 
 def _check_one_series(path: Path, slices: list[_Slice]) -> None:
@@ -249,7 +248,7 @@ class DicomSeries(Volume):
         meta: What the headers say.
     """
 
-    def __init__(self, path: Path, slices: Sequence[_Slice], meta: Meta):
+    def __init__(self, path: Path, slices: Sequence[_Slice], *, meta: Meta):
         self.path = path
         self.shape = (len(slices), *slices[0].shape)
         self.dtype = slices[0].dtype
@@ -264,7 +263,7 @@ class DicomSeries(Volume):
         out = np.empty((z.stop - z.start, y.stop - y.start, x.stop - x.start), self.dtype)
         for index in range(z.start, z.stop):
             file = Path(self._files[index])
-            with reading(file, what="the DICOM file"):
+            with reading(file, what="the DICOM file", also=_ERRORS):
                 plane = pydicom.dcmread(file).pixel_array
                 if plane.shape != self.shape[1:] or plane.dtype.itemsize != self.dtype.itemsize:
                     raise ValueError(f"it holds {plane.shape} {plane.dtype}")

@@ -28,6 +28,7 @@ _MAGIC = {"TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), "BMP": (b"BM",),
 _LUMA = np.array([0.299, 0.587, 0.114])
 _PNG_DEPTH_AT = 24  # byte of IHDR that holds the bits per sample; the colour type follows
 _PNG_PALETTE = 3
+_ERRORS = (Image.DecompressionBombError,)
 #: Slices of more pixels than Pillow's guard against bombs are ordinary in micro-CT.
 _MOST_PIXELS = 1 << 32
 
@@ -79,7 +80,7 @@ def read_header(path: Path) -> ImageHeader:
     Raises:
         InputError: If it is damaged, or a TIFF of several pages.
     """
-    with reading(path, what="the image"):
+    with reading(path, what="the image", also=_ERRORS):
         family = family_of(path)
         if family is None:
             raise ValueError("its content is not TIFF, BMP, PNG or JPEG")
@@ -150,7 +151,7 @@ def decode(path: Path, *, where: Path | None = None) -> Array:
         InputError: If it is truncated or damaged.
     """
     where = where or path
-    with reading(path, what="the image"):
+    with reading(path, what="the image", also=_ERRORS):
         family = family_of(path)
         if family == "TIFF":
             return _decode_tiff(path, where)

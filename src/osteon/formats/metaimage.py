@@ -40,7 +40,7 @@ class _MetaImage:
     def open(self, path: Path) -> Volume:
         with reading(path, what="the MetaImage header"):
             header, start = _read_header(path)
-            return _volume(path, header, start)
+            return _volume(path, header, start=start)
 
     def create(self, request: WriteRequest) -> VolumeWriter:
         path, labels = request.path, request.meta.labels
@@ -80,7 +80,7 @@ def _true(header: dict[str, str], *names: str) -> bool:
     return (_first(header, *names) or "False").lower() in ("true", "1")
 
 
-def _volume(path: Path, header: dict[str, str], start: int) -> Volume:
+def _volume(path: Path, header: dict[str, str], *, start: int) -> Volume:
     kind = _TYPES.get(header["ElementType"])
     channels = int(header.get("ElementNumberOfChannels", "1"))
     binary = (header.get("BinaryData", "True")).lower() in ("true", "1")
@@ -106,12 +106,12 @@ def _volume(path: Path, header: dict[str, str], start: int) -> Volume:
         )
     meta = _meta(path, header)
     if _true(header, "CompressedData"):
-        return CachedVolume(path, Stream(file, offset, 0, "zlib", dtype, shape), meta)
+        return CachedVolume(path, Stream(file, offset, 0, "zlib", dtype, shape), meta=meta)
     skip = int(header.get("HeaderSize", "0"))
     layout = RawLayout(file, offset + max(skip, 0), dtype, shape)
     if skip == -1:  # the voxels are at the end of the file
         layout = RawLayout(file, file.stat().st_size - layout.nbytes, dtype, shape)
-    return RawVolume(path, layout, meta)
+    return RawVolume(path, layout, meta=meta)
 
 
 def _meta(path: Path, header: dict[str, str]) -> Meta:
@@ -150,7 +150,7 @@ def _geometry(header: dict[str, str]) -> Geometry:
 
 def _header(request: WriteRequest, data: Path | None) -> bytes:
     kinds = {kind: name for name, kind in _TYPES.items()}
-    refuse_dtype(request, tuple(kinds), "MetaImage")
+    refuse_dtype(request, tuple(kinds), name="MetaImage")
     frame = itk_or_none(request, "MetaImage")
     lines = [
         "ObjectType = Image",

@@ -27,6 +27,12 @@ from osteon.formats.frames import MM, from_columns, itk_or_none, size_or_none
 from osteon.formats.raw import RawLayout, RawVolume, RawWriter
 from osteon.volume import UNKNOWN_SIZE, Geometry, Volume, VolumeWriter
 
+_ERRORS = (
+    nibabel.filebasedimages.ImageFileError,
+    nibabel.spatialimages.HeaderDataError,
+    nibabel.spatialimages.HeaderTypeError,
+    nibabel.wrapstruct.WrapStructError,
+)
 _GZIP = b"\x1f\x8b"
 _MAGIC_AT = {348: 344, 540: 4}  # header size → where "n+1" or "n+2" is
 _MOST = 32767  # voxels along an axis in NIfTI-1
@@ -48,11 +54,8 @@ class _Nifti:
         return any(known in size and start[at : at + 2] == b"n+" for known, at in _MAGIC_AT.items())
 
     def open(self, path: Path) -> Volume:
-        with reading(path, what="the NIfTI header"):
-            try:
-                image: Any = nibabel.load(path)
-            except nibabel.filebasedimages.ImageFileError as error:
-                raise ValueError(str(error)) from error
+        with reading(path, what="the NIfTI header", also=_ERRORS):
+            image: Any = nibabel.load(path)
             header, proxy = image.header, image.dataobj
             dtype = header.get_data_dtype()
             shape: tuple[int, ...] = tuple(int(n) for n in header.get_data_shape())
@@ -68,11 +71,11 @@ class _Nifti:
             )
             if magic(path).startswith(_GZIP):
                 stream = Stream(path, 0, int(proxy.offset), "zlib", dtype, shape)
-                return CachedVolume(path, stream, meta)
-            return RawVolume(path, RawLayout(path, int(proxy.offset), dtype, shape), meta)
+                return CachedVolume(path, stream, meta=meta)
+            return RawVolume(path, RawLayout(path, int(proxy.offset), dtype, shape), meta=meta)
 
     def create(self, request: WriteRequest) -> VolumeWriter:
-        refuse_dtype(request, _DTYPES, "NIfTI")
+        refuse_dtype(request, _DTYPES, name="NIfTI")
         labels = request.meta.labels
         classes = None if labels is None else document.encode(document.describe_labels(labels))
         return RawWriter(

@@ -38,7 +38,7 @@ class _Npy:
             )
         layout = RawLayout(path, offset, dtype, volume_shape(shape, path), fortran)
         found = document.load(_beside(path))
-        return RawVolume(path, layout, Meta() if found is None else found[0])
+        return RawVolume(path, layout, meta=Meta() if found is None else found[0])
 
     def create(self, request: WriteRequest) -> VolumeWriter:
         header = io.BytesIO()

@@ -62,16 +62,16 @@ class _Nrrd:
             ) from error
         with reading(path, what="the NRRD header"):
             header["space units"] = units
-            return _volume(path, header, start)
+            return _volume(path, header, start=start)
 
     def create(self, request: WriteRequest) -> VolumeWriter:
-        refuse_dtype(request, tuple(_TYPES), "NRRD")
+        refuse_dtype(request, tuple(_TYPES), name="NRRD")
         detached = request.path.suffix.lower() == ".nhdr"
         data = request.path.with_suffix(".raw") if detached else None
         return RawWriter(request, _header(request, data), data_path=data)
 
 
-def _volume(path: Path, header: dict[str, Any], start: int) -> Volume:
+def _volume(path: Path, header: dict[str, Any], *, start: int) -> Volume:
     kind = _BY_NAME.get(str(header["type"]).replace(" ", "").lower())
     if kind is None:
         raise InputError(f"NRRD voxels of type '{header['type']}' are not read", where=path)
@@ -79,7 +79,7 @@ def _volume(path: Path, header: dict[str, Any], start: int) -> Volume:
     dtype = np.dtype(kind).newbyteorder(">" if big else "<")
     shape = volume_shape(tuple(int(n) for n in header["sizes"])[::-1], path)
     meta = _meta(path, header)
-    file, start = _data_file(path, header, start)
+    file, start = _data_file(path, header, start=start)
     encoding = str(header.get("encoding", "raw")).lower()
     skip = int(header.get("byte skip", 0))
     if int(header.get("line skip", 0)):
@@ -88,17 +88,17 @@ def _volume(path: Path, header: dict[str, Any], start: int) -> Volume:
         layout = RawLayout(file, start + max(skip, 0), dtype, shape)
         if skip == -1:  # the voxels are at the end of the file
             layout = RawLayout(file, file.stat().st_size - layout.nbytes, dtype, shape)
-        return RawVolume(path, layout, meta)
+        return RawVolume(path, layout, meta=meta)
     if encoding in _CODECS:
         stream = Stream(file, start, max(skip, 0), _CODECS[encoding], dtype, shape)
-        return CachedVolume(path, stream, meta)
+        return CachedVolume(path, stream, meta=meta)
     raise InputError(f"NRRD encoding '{encoding}' is not read", where=path, mend=_RESAVE)
 
 
 _RESAVE = "save it again with 3D Slicer as one .nrrd file"
 
 
-def _data_file(path: Path, header: dict[str, Any], start: int) -> tuple[Path, int]:
+def _data_file(path: Path, header: dict[str, Any], *, start: int) -> tuple[Path, int]:
     name = header.get("data file", header.get("datafile"))
     if name is None:
         return path, start

@@ -98,7 +98,7 @@ class RawVolume(Volume):
         meta: What else the file says.
     """
 
-    def __init__(self, path: Path, layout: RawLayout, meta: Meta):
+    def __init__(self, path: Path, layout: RawLayout, *, meta: Meta):
         layout.check()
         self.path, self.shape = path, layout.shape
         self.dtype = readable_dtype(layout.dtype, path)

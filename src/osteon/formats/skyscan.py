@@ -91,7 +91,7 @@ def parse_log(path: Path) -> SkyScanLog | None:
     return SkyScanLog(path, entries)
 
 
-def find_log(folder: Path, candidates: list[Path], stem: str) -> SkyScanLog | None:
+def find_log(folder: Path, candidates: list[Path], *, stem: str) -> SkyScanLog | None:
     """Choose the log that belongs to the slices of a folder.
 
     Args:

@@ -295,7 +295,7 @@ def _meta(folder: Path, files: Sequence[Path], header: ImageHeader) -> tuple[Met
             )
         return meta, 1
     logs = [p for p in folder.iterdir() if p.suffix.lower() == ".log" and p.is_file()]
-    log = find_log(folder, logs, files[0].stem)
+    log = find_log(folder, logs, stem=files[0].stem)
     if log is None:
         return Meta(Geometry((None, *header.pixel_size))), 1
     return _meta_of_log(log, header), log.step
@@ -339,7 +339,7 @@ class SliceWriter(PartWriter):
                 where=request.path,
                 mend=f"use one of: {', '.join(WRITABLE)}",
             )
-        refuse_dtype(request, WRITABLE[suffix], f"a {suffix} slice")
+        refuse_dtype(request, WRITABLE[suffix], name=f"a {suffix} slice")
         super().__init__(request, any_order=True, folder=True)
         self._suffix = suffix
         numbers = request.slice_numbers or tuple(range(request.shape[0]))

@@ -150,7 +150,7 @@ class PartWriter(VolumeWriter):
 
     def write(self, z0: int, block: Array) -> None:
         """Write whole slices; see :meth:`osteon.volume.VolumeWriter.write`."""
-        block = check_block(self, z0, block)
+        block = check_block(block, writer=self, z0=z0)
         if self._done:
             raise UsageError("the volume is closed", where=self.path)
         expected = int(self._written.sum())

@@ -58,14 +58,14 @@ class _Tiff:
                 return _volume(path, tif)
 
     def create(self, request: WriteRequest) -> VolumeWriter:
-        refuse_dtype(request, _DTYPES, "TIFF")
+        refuse_dtype(request, _DTYPES, name="TIFF")
         return TiffWriter(request)
 
 
 def _volume(path: Path, tif: Any) -> Volume:
     series = _one_series(path, tif)
     _check_axes(path, series)
-    _check_count(path, tif, series)
+    _check_count(path, tif, series=series)
     meta = _meta(path, tif)
     first = tif.pages.first
     if first.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
@@ -75,8 +75,8 @@ def _volume(path: Path, tif: Any) -> Volume:
     if series.dataoffset is not None and samples == 1 and dtype.kind != "b":
         shape = volume_shape(tuple(n for n in series.shape), path)
         layout = RawLayout(path, series.dataoffset, dtype.newbyteorder(tif.byteorder), shape)
-        return RawVolume(path, layout, meta)
-    return PagedTiff(path, series, meta)
+        return RawVolume(path, layout, meta=meta)
+    return PagedTiff(path, series, meta=meta)
 
 
 def _one_series(path: Path, tif: Any) -> Any:
@@ -102,7 +102,7 @@ def _check_axes(path: Path, series: Any) -> None:
             )
 
 
-def _check_count(path: Path, tif: Any, series: Any) -> None:
+def _check_count(path: Path, tif: Any, *, series: Any) -> None:
     """Compare with the number of slices that ImageJ and OME state."""
     found = 1
     for axis, length in zip(series.axes, series.shape, strict=True):
@@ -156,7 +156,7 @@ class PagedTiff(Volume):
         meta: What else the file says.
     """
 
-    def __init__(self, path: Path, series: Any, meta: Meta):
+    def __init__(self, path: Path, series: Any, *, meta: Meta):
         first = series.keyframe
         rows, columns, self._samples = sample_shape(first)
         self.path = path

@@ -36,7 +36,7 @@ class _Zarr:
             if isinstance(node, zarr.Array):
                 attributes = dict(node.attrs)
                 meta = document.parse(attributes[_OWN], path) if _OWN in attributes else Meta()
-                return ZarrVolume(path, node, "", meta)
+                return ZarrVolume(path, node, name="", meta=meta)
             return _open_group(path, node)
 
     def create(self, request: WriteRequest) -> VolumeWriter:
@@ -78,7 +78,7 @@ def _open_group(path: Path, group: zarr.Group) -> Volume:
         if _OWN in attributes
         else Meta(_geometry(axes, [level, scales]))
     )
-    return ZarrVolume(path, array, name, meta)
+    return ZarrVolume(path, array, name=name, meta=meta)
 
 
 def _geometry(axes: list[dict[str, Any]], levels: list[dict[str, Any]]) -> Geometry:
@@ -119,7 +119,7 @@ class ZarrVolume(Volume):
         meta: What else the store says.
     """
 
-    def __init__(self, path: Path, array: zarr.Array[Any], name: str, meta: Meta):
+    def __init__(self, path: Path, array: zarr.Array[Any], *, name: str, meta: Meta):
         shape = tuple(int(n) for n in array.shape)
         extra = len(shape) - 3
         if len(shape) < 2 or any(n > 1 for n in shape[: max(extra, 0)]) or 0 in shape:
