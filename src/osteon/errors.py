@@ -52,7 +52,7 @@ class OsteonError(Exception):
         return text
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exceptions with keyword arguments do not survive the trip back from a worker process otherwise.
+        # Exceptions with keyword arguments do not survive the way back from a worker otherwise.
         return _rebuild, (type(self), self.what, self.where, self.mend)
 
 
@@ -116,6 +116,9 @@ class OsteonWarning(UserWarning):
     def __str__(self) -> str:
         place = f" ({self.where})" if self.where else ""
         return f"{self.text}{place} [{self.name}]"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.name, self.text, self.where)
 
 
 def warn(name: str, text: str, *, where: str | Path | None = None) -> None:

@@ -24,6 +24,10 @@ from osteon.volume import Array, Volume
 SAMPLE_SLICES = 64
 #: A signed or float scan's minimum (or NaN) is its fill if so large a share of the sample has it.
 FILL_SHARE = 0.01
+#: Percentiles that the recipe ``percentile`` puts at -2 and 2.
+PERCENTILES = (1.0, 99.0)
+#: Voxels of a slice that percentiles are taken from, at even distances in memory order.
+PERCENTILE_VOXELS = 2**18
 
 
 @dataclass(frozen=True)
@@ -35,17 +39,19 @@ class Recipe:
         version: Raised when the definition changes; old versions stay readable.
         voxels: Which voxels the statistics are of: ``not-fill`` or ``positive``.
         scale: ``zscore``: (v - mean) / SD. ``minmax``: (v - minimum) / (maximum - minimum).
+            ``percentile``: -2 at the 1st percentile, 2 at the 99th, linear between and beyond.
         clip: Range that augmented values are kept in.
     """
 
     name: str
     version: int
     voxels: Literal["not-fill", "positive"]
-    scale: Literal["zscore", "minmax"]
+    scale: Literal["zscore", "minmax", "percentile"]
     clip: tuple[float, float]
 
 
 zscore = Recipe("zscore", 1, "not-fill", "zscore", (-5.0, 5.0))
+percentile = Recipe("percentile", 1, "not-fill", "percentile", (-5.0, 5.0))
 zscore_positive = Recipe("reference-zscore-positive", 1, "positive", "zscore", (-5.0, 5.0))
 minmax_positive = Recipe("reference-minmax-positive", 1, "positive", "minmax", (0.0, 1.0))
 
@@ -81,6 +87,8 @@ class Statistics:
             where the recipe or the scan has none. Fill voxels are normalised like ``minimum``.
         n: Number of voxels that count.
         sample: What was looked at, for a person.
+        low: 1st percentile of the voxels that count; None where the recipe does not need it.
+        high: 99th percentile of them.
     """
 
     recipe: str
@@ -92,6 +100,8 @@ class Statistics:
     fill: float | None
     n: int
     sample: str
+    low: float | None = None
+    high: float | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON-compatible dictionary; :meth:`from_dict` reads it back exactly."""
@@ -125,6 +135,8 @@ class Statistics:
                 fill=None if fill is None else float(fill),
                 n=int(data["n"]),
                 sample=str(data["sample"]),
+                low=None if data.get("low") is None else float(data["low"]),
+                high=None if data.get("high") is None else float(data["high"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the statistics of the grey values cannot be read: {error}") from None
@@ -138,17 +150,30 @@ class Statistics:
         return made
 
     @property
-    def _numbers(self) -> tuple[float, float, float, float]:
-        return self.mean, self.std, self.minimum, self.maximum
+    def _numbers(self) -> tuple[float, ...]:
+        return self.mean, self.std, self.minimum, self.maximum, self._centre, self._width
+
+    @property
+    def _percentiles(self) -> tuple[float, float]:
+        # Not finite where they are missing, so that reading such statistics fails.
+        return (
+            (math.nan, math.nan) if self.low is None or self.high is None else (self.low, self.high)
+        )
 
     @property
     def _centre(self) -> float:
-        return self.mean if load_recipe(self.recipe).scale == "zscore" else self.minimum
+        scale = load_recipe(self.recipe).scale
+        if scale == "percentile":
+            return sum(self._percentiles) / 2
+        return self.mean if scale == "zscore" else self.minimum
 
     @property
     def _width(self) -> float:
-        zscored = load_recipe(self.recipe).scale == "zscore"
-        return self.std if zscored else self.maximum - self.minimum
+        scale = load_recipe(self.recipe).scale
+        if scale == "percentile":
+            low, high = self._percentiles
+            return (high - low) / 4
+        return self.std if scale == "zscore" else self.maximum - self.minimum
 
 
 def sample_slices(depth: int, *, most: int = SAMPLE_SLICES) -> list[int]:
@@ -192,13 +217,18 @@ def statistics(volume: Volume, recipe: str, *, reporter: Reporter | None = None)
     reporter = reporter or Reporter()
     fill = _find_fill(volume, slices) if chosen.voxels == "not-fill" else None
     moments = _Moments()
+    sampled: list[Array] = []
     with reporter.stage("statistics", total=len(slices), unit="slice") as progress:
         for z in slices:
             values = _checked(volume, z, fill)
             keep = values > 0 if chosen.voxels == "positive" else _not_fill(values, fill)
-            moments.add(values[keep])
+            counted = values[keep]
+            moments.add(counted)
+            if chosen.scale == "percentile":
+                sampled.append(counted[:: max(1, counted.size // PERCENTILE_VOXELS)])
             progress.advance()
     _check_moments(moments, chosen, volume)
+    low, high = _percentiles(sampled, volume) if sampled else (None, None)
     return Statistics(
         recipe=chosen.name,
         version=chosen.version,
@@ -209,6 +239,8 @@ def statistics(volume: Volume, recipe: str, *, reporter: Reporter | None = None)
         fill=fill,
         n=moments.n,
         sample=f"{len(slices)} of {volume.shape[0]} slices, whole and evenly spaced",
+        low=low,
+        high=high,
     )
 
 
@@ -238,6 +270,17 @@ def normalise(array: Array, statistics: Statistics) -> npt.NDArray[np.float32]:
     values = np.subtract(array, statistics._centre, dtype=kind)
     np.divide(values, statistics._width, out=values)
     return np.asarray(values, dtype=np.float32)
+
+
+def _percentiles(sampled: list[Array], volume: Volume) -> tuple[float, float]:
+    low, high = (float(v) for v in np.percentile(np.concatenate(sampled), PERCENTILES))
+    if high <= low:
+        raise InputError(
+            f"the scan is nearly constant: the 1st and 99th percentile are both {low:g}",
+            where=volume.path,
+            mend="choose normalisation.recipe=zscore, or export the scan with a wider grey window",
+        )
+    return low, high
 
 
 class _Moments:

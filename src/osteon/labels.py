@@ -9,6 +9,9 @@ from osteon.errors import UsageError
 #: Marks voxels that are not labelled; used inside osteon, never written as a class.
 IGNORE = 255
 
+#: Largest level of red, green or blue.
+BRIGHTEST = 255
+
 #: Version of the labelling protocol (docs/labelling.md) that masks are assumed to follow.
 PROTOCOL = "bone-pores/1"
 
@@ -49,6 +52,12 @@ class LabelScheme:
                 "a label scheme needs 2 to 255 classes with different names, none called 'ignore'",
                 where=", ".join(names),
             )
+        for c in self.classes:
+            if not all(0 <= level <= BRIGHTEST for level in c.colour):
+                raise UsageError(
+                    f"the colour of class '{c.name}' must be three numbers from 0 to {BRIGHTEST}",
+                    where=str(c.colour),
+                )
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -109,7 +118,7 @@ class LabelScheme:
             classes = tuple(
                 LabelClass(str(r["name"]), int(r["value"]), _colour(r["colour"])) for r in rows
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UsageError(f"the label scheme cannot be read: {error}") from error
         return cls(classes, str(data.get("protocol", PROTOCOL)))
 

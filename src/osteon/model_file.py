@@ -213,7 +213,7 @@ def read_description(path: Path) -> dict[str, Any]:
         raise ModelFileError("this safetensors file holds no osteon model", where=path)
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(path, f"its description is not JSON: {error}") from None
     if not isinstance(data, dict):
         raise _damaged(path, "its description is not a JSON object")
@@ -235,6 +235,9 @@ def _parse(data: dict[str, Any], path: Path) -> ModelSpec:
     try:
         ranges = data["training_ranges"]
         sizes = ranges["voxel_size_um"]
+        provenance = data.get("provenance", {})
+        if not isinstance(provenance, dict):
+            raise TypeError("'provenance'")
         spec = ModelSpec(
             name=str(data["name"]),
             network=NetworkSpec.from_dict(data["network"]),
@@ -247,9 +250,9 @@ def _parse(data: dict[str, Any], path: Path) -> ModelSpec:
                 tuple(str(d) for d in ranges["dtypes"]),
             ),
             weights_sha256=str(data["weights_sha256"]),
-            provenance=cast(dict[str, Any], data.get("provenance", {})),
+            provenance=cast(dict[str, Any], provenance),
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
         raise _damaged(path, f"its description lacks or garbles {error}") from None
     except OsteonError as error:
         raise _damaged(path, error.what) from None

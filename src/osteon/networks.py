@@ -18,6 +18,9 @@ from osteon.errors import ModelFileError, UsageError
 from osteon.settings import NetworkSettings
 from osteon.tables.choices import ARCHITECTURES, ENCODERS
 
+#: A description with more channels than this is garbled: it would only exhaust the memory.
+MOST_CHANNELS = 1024
+
 
 @dataclass(frozen=True)
 class NetworkSpec:
@@ -77,13 +80,23 @@ class NetworkSpec:
             channels = fields.pop("decoder_channels")
             if not isinstance(channels, list):
                 raise TypeError("decoder_channels is not a list")
+            if not (isinstance(fields["architecture"], str) and isinstance(fields["encoder"], str)):
+                raise TypeError("architecture and encoder are not names")
             spec = cls(**fields, decoder_channels=tuple(int(c) for c in channels))  # type: ignore[arg-type]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(
                 f"the description of the network cannot be read: {error}"
             ) from error
-        if not all(isinstance(n, int) and 0 < n < 1024 for n in (spec.in_channels, spec.classes)):
+        counts = (spec.in_channels, spec.classes, *spec.decoder_channels)
+        if not all(isinstance(n, int) and 0 < n <= MOST_CHANNELS for n in counts):
             raise ModelFileError("the network's channels or classes are out of range")
+        try:
+            ARCHITECTURES.row(spec.architecture)
+            ENCODERS.row(spec.encoder)
+        except UsageError as error:
+            raise ModelFileError(
+                f"{error.what} in this version of osteon", mend="pip install --upgrade osteon"
+            ) from error
         return spec
 
     def as_dict(self) -> dict[str, object]:

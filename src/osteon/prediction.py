@@ -133,7 +133,7 @@ def plan_prediction(volume: Volume, backend: Backend, *, divisor: int, memory: i
     size = math.isqrt(left // backend.bytes_per_pixel) // divisor * divisor
     smallest = 3 * HALO // divisor * divisor
     if size < smallest:
-        needed = slices + smallest**2 * backend.bytes_per_pixel
+        needed = min(whole, slices + smallest**2 * backend.bytes_per_pixel)
         raise UsageError(
             f"the scan's slices of {height} × {width} do not fit into the memory allowed",
             where=volume.path,
@@ -196,13 +196,7 @@ def predict(
     reporter = reporter or Reporter()
     start = time.monotonic()
     spec = model.spec
-    if load_recipe(spec.recipe).version != spec.recipe_version:
-        raise UsageError(
-            f"the model's recipe {spec.recipe} is of version {spec.recipe_version}, which this "
-            "version of osteon does not know",
-            where=model.path,
-            mend="pip install --upgrade osteon",
-        )
+    _check_known(model)
     check_ranges(volume, spec.ranges)
     stats = statistics(volume, spec.recipe, reporter=reporter)
     divisor = spec.network.divisor
@@ -223,6 +217,25 @@ def predict(
                 )
     voxels = {c.name: int(counts[c.value]) for c in spec.labels.classes}
     return Predicted(voxels, time.monotonic() - start, plan, backend.description, stats)
+
+
+def _check_known(model: Model) -> None:
+    spec = model.spec
+    mend = "pip install --upgrade osteon"
+    if load_recipe(spec.recipe).version != spec.recipe_version:
+        raise UsageError(
+            f"the model's recipe {spec.recipe} is of version {spec.recipe_version}, which this "
+            "version of osteon does not know",
+            where=model.path,
+            mend=mend,
+        )
+    if spec.mode != "2D" or spec.network.in_channels != 1:
+        raise UsageError(
+            f"the model works in {spec.mode} with {spec.network.in_channels} channels; this "
+            "version of osteon predicts in 2D with one channel",
+            where=model.path,
+            mend=mend,
+        )
 
 
 def _read_ahead(volume: Volume, stats: Statistics) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:

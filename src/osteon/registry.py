@@ -1,4 +1,4 @@
-"""Named tables of choices: networks, losses, formats, backends …
+"""Named tables of choices: networks, losses, formats, backends and so on.
 
 A table is declared without importing what its rows stand for: a row holds an
 import path that is resolved when it is used. So ``osteon --help``, the
@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 
-from osteon.errors import DependencyError, UsageError
+from osteon.errors import DependencyError, UsageError, warn
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,10 @@ class Table:
         Raises:
             UsageError: If the name is taken.
         """
-        if row.name in self._rows:
-            raise UsageError(f"{self.name}: the name '{row.name}' is taken", where=row.target)
+        taken = {name.lower() for other in self._rows.values() for name in _spellings(other)}
+        for name in _spellings(row):
+            if name.lower() in taken:
+                raise UsageError(f"{self.name}: the name '{name}' is taken", where=row.target)
         self._rows[row.name] = row
 
     def _plugins(self) -> None:
@@ -73,8 +75,12 @@ class Table:
         self._looked_up = True
         for point in entry_points(group=f"osteon.{self.name}"):
             row = point.load()
-            if isinstance(row, Row) and row.name not in self._rows:
+            try:
+                if not isinstance(row, Row):
+                    raise UsageError(f"{self.name}: not an osteon.registry.Row")
                 self.add(row)
+            except UsageError as error:
+                warn("plugin-ignored", f"an extension was ignored: {error.what}", where=point.value)
 
     def __iter__(self) -> Iterator[Row]:
         self._plugins()
@@ -85,7 +91,8 @@ class Table:
         return len(self._rows)
 
     def __contains__(self, name: object) -> bool:
-        return any(name == row.name or name in row.aliases for row in self)
+        wanted = name.lower() if isinstance(name, str) else name
+        return any(wanted == known.lower() for row in self for known in _spellings(row))
 
     def names(self) -> list[str]:
         """Return the names of all rows, in the order of the table."""
@@ -105,7 +112,7 @@ class Table:
         """
         wanted = name.lower()
         for row in self:
-            if wanted == row.name.lower() or wanted in (a.lower() for a in row.aliases):
+            if wanted in (known.lower() for known in _spellings(row)):
                 return row
         near = difflib.get_close_matches(wanted, self.names(), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
@@ -140,3 +147,7 @@ class Table:
             ) from error
         loaded: object = getattr(module, attribute)
         return loaded
+
+
+def _spellings(row: Row) -> tuple[str, ...]:
+    return (row.name, *row.aliases)

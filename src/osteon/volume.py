@@ -185,6 +185,39 @@ class ArrayVolume(Volume):
         return np.array(self.array[self.bounds(z, y, x)])
 
 
+class Slab(Volume):
+    """Some neighbouring slices of a volume, as a volume; holds nothing itself.
+
+    Args:
+        whole: The volume.
+        z: The slices (step 1).
+
+    Raises:
+        UsageError: If the slices do not lie within the volume, or there are none.
+    """
+
+    def __init__(self, whole: Volume, z: slice):
+        part, _, _ = whole.bounds(z, slice(None), slice(None))
+        if part.start == part.stop:
+            raise UsageError("the range of slices is empty", where=whole.path)
+        self._whole, self._start = whole, int(part.start)
+        self.path, self.dtype = whole.path, whole.dtype
+        self.shape = (part.stop - part.start, whole.shape[1], whole.shape[2])
+        self.geometry = whole.geometry.shifted((self._start, 0, 0))
+        self.access, self.chunks = whole.access, whole.chunks
+        self.intensity_scale = whole.intensity_scale
+        self.intensity_offset = whole.intensity_offset
+        self.intensity_unit = whole.intensity_unit
+        self.provenance = whole.provenance
+        if whole.slice_numbers is not None:
+            self.slice_numbers = whole.slice_numbers[part]
+
+    def read(self, z: slice, y: slice = slice(None), x: slice = slice(None)) -> Array:
+        """Read a block of the slab; see :meth:`Volume.read`."""
+        z, y, x = self.bounds(z, y, x)
+        return self._whole.read(slice(z.start + self._start, z.stop + self._start), y, x)
+
+
 class VolumeWriter(ABC):
     """Takes a volume block by block and puts it in place when whole.
 

@@ -56,6 +56,9 @@ class ToyTiles:
         return image, labels, index
 
 
+TILES = ToyTiles()
+
+
 def settings(*overrides: str) -> FitSettings:
     base = ["training.batch_size=4", "training.epochs=3", "training.workers=0"]
     base += ["training.precision=fp32", "patches.size=32"]
@@ -67,9 +70,9 @@ def run(
     *overrides: str,
     resume: bool = False,
     reporter: Reporter | None = None,
-    tiles: ToyTiles | None = ToyTiles(),
+    tiles: ToyTiles | None = TILES,
     source: Toy = Toy(),
-) -> FitOutcome:  # noqa: B008
+) -> FitOutcome:
     data = FitData(source, tiles, BONE_PORES)  # type: ignore[arg-type]
     return fit(
         SPEC, data, settings(*overrides), folder=FitFolder(folder), resume=resume, reporter=reporter

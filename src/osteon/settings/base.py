@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from osteon.errors import InputError, UsageError
 
@@ -21,7 +21,19 @@ S = TypeVar("S", bound="Settings")
 class Settings(BaseModel):
     """A frozen group of settings; unknown names are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    # Infinity is a valid float in YAML and would end in an arithmetic error later.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none(cls, data: Any) -> Any:
+        """Read ``none``, as the help pages write it, where a setting may be left open."""
+        if not isinstance(data, dict):
+            return data
+        open_ = {n for n, f in cls.model_fields.items() if type(None) in get_args(f.annotation)}
+        return {k: None if v == "none" and k in open_ else v for k, v in data.items()}
 
 
 def load_settings(kind: type[S], path: Path | None = None, *, overrides: Sequence[str] = ()) -> S:
@@ -54,7 +66,9 @@ def load_settings(kind: type[S], path: Path | None = None, *, overrides: Sequenc
         return kind.model_validate(data)
     except ValidationError as error:
         raise UsageError(
-            explain(error, kind), where=path, mend="`osteon fit --help` lists all settings"
+            explain(error, kind),
+            where=path,
+            mend=f"`osteon {_command(kind)} --help` lists all settings",
         ) from None
 
 
@@ -63,7 +77,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("the settings file does not exist", where=path) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: a date such as 2024-13-45
         raise InputError(f"the settings file cannot be read: {error}", where=path) from None
     if data is None:
         return {}
@@ -98,7 +112,7 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> None:
             node = child
         try:
             node[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
+        except (ValueError, yaml.YAMLError):
             raise UsageError(f"the value '{text}' cannot be read", where=f"--set {item}") from None
 
 
@@ -113,17 +127,40 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> str:
         One line per problem.
     """
     names = [name for name, _, _ in _leaves(kind)]
+    groups = sorted({name.rpartition(".")[0] for name in names} - {""})
     lines = []
     for item in error.errors():
-        place = ".".join(str(p) for p in item["loc"])
-        if item["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(place, names, n=2, cutoff=0.6)
-            hint = f"; did you mean {' or '.join(near)}?" if near else ""
-            lines.append(f"there is no setting '{place}'{hint}")
+        place, choice = _place(item["loc"], kind)
+        if item["type"] == "extra_forbidden" and place in names:
+            group = place.rpartition(".")[0]
+            lines.append(f"there is no setting '{place}' with {group}.name = {choice}")
+        elif item["type"] == "extra_forbidden":
+            lines.append(f"there is no setting '{place}'{_near(place, [*names, *groups])}")
+        elif item["type"] == "union_tag_invalid":
+            tag, known = str(item["ctx"]["tag"]), item["ctx"]["expected_tags"].replace("'", "")
+            hint = _near(tag, known.split(", ")) or ";"
+            lines.append(f"{place}: there is no '{tag}'{hint} choose one of: {known}")
         else:
             message = item["msg"].removeprefix("Value error, ")
             lines.append(f"{place or 'settings'} = {item.get('input')!r}: {message}")
     return "\n".join(lines)
+
+
+def _near(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _place(loc: tuple[int | str, ...], kind: type[BaseModel]) -> tuple[str, str]:
+    # pydantic puts the chosen name of a choice with parameters into the path: loss.jaccard.weight
+    field = kind.model_fields.get(str(loc[0])) if loc else None
+    if field is not None and field.discriminator is not None and len(loc) > 1:
+        return ".".join(str(p) for p in (loc[0], *loc[2:])), str(loc[1])
+    return ".".join(str(p) for p in loc), ""
+
+
+def _command(kind: type[BaseModel]) -> str:
+    return kind.__name__.removesuffix("Settings").lower()
 
 
 def _leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, str]]:

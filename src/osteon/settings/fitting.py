@@ -29,7 +29,33 @@ def _choice(default: str) -> BeforeValidator:
     return BeforeValidator(by_name)
 
 
-def _known(table: Table, name: str) -> str:
+def at_least_one(value: int | str) -> int | str:
+    """Refuse a number below 1.
+
+    Args:
+        value: A number, or ``auto``.
+
+    Raises:
+        ValueError: If it is a number below 1.
+    """
+    if isinstance(value, int) and value < 1:
+        raise ValueError("must be at least 1, or auto")
+    return value
+
+
+def known(table: Table, name: str) -> str:
+    """Find the name of a row.
+
+    Args:
+        table: The table.
+        name: Its name or an alias.
+
+    Returns:
+        The row's name.
+
+    Raises:
+        ValueError: If there is no such row; pydantic turns it into a message.
+    """
     from osteon.errors import UsageError
 
     try:
@@ -44,7 +70,7 @@ class NetworkSettings(Settings):
     architecture: str = Field("unet", description="Architecture, see `osteon model list`.")
     encoder: str = Field("resnet18", description="Encoder, see `osteon model list`.")
     weights: Literal["random"] = Field("random", description="Weights to start from.")
-    decoder_channels: tuple[int, ...] = Field(
+    decoder_channels: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
         (256, 128, 64, 32, 16),
         description="Channels of the decoder's stages, deepest first; fewer are faster.",
         min_length=5,
@@ -54,12 +80,12 @@ class NetworkSettings(Settings):
     @field_validator("architecture")
     @classmethod
     def _architecture(cls, value: str) -> str:
-        return _known(ARCHITECTURES, value)
+        return known(ARCHITECTURES, value)
 
     @field_validator("encoder")
     @classmethod
     def _encoder(cls, value: str) -> str:
-        return _known(ENCODERS, value)
+        return known(ENCODERS, value)
 
 
 class PatchSettings(Settings):
@@ -90,7 +116,7 @@ class NormalisationSettings(Settings):
     @field_validator("recipe")
     @classmethod
     def _recipe(cls, value: str) -> str:
-        return _known(RECIPES, value)
+        return known(RECIPES, value)
 
 
 class AugmentationSettings(Settings):
@@ -101,7 +127,7 @@ class AugmentationSettings(Settings):
     @field_validator("preset")
     @classmethod
     def _preset(cls, value: str) -> str:
-        return _known(AUGMENTATIONS, value)
+        return known(AUGMENTATIONS, value)
 
 
 class JaccardSettings(Settings):
@@ -179,8 +205,8 @@ class ValidationSettings(Settings):
 
     method: Literal["specimens", "slabs", "none"] = Field(
         "specimens",
-        description="specimens: whole specimens are kept back; slabs: the last slices of each scan, "
-        "behind a gap (for a single specimen; optimistic); none: fit to everything, keep the last "
+        description="specimens: whole specimens are kept back; slabs: the last slices of each "
+        "scan, behind a gap (for a single specimen; optimistic); none: fit to everything, keep the last "
         "weights.",
     )
     share: float = Field(
@@ -207,8 +233,8 @@ class TrainingSettings(Settings):
     epochs: int = Field(25, description="Epochs.", ge=1, le=100_000)
     max_minutes: float | None = Field(
         None,
-        description="Time for the whole fit with its validation, in minutes: turned once, by timing "
-        "the first steps, into a number of steps, which is recorded. None: all epochs.",
+        description="Time for the whole fit with its validation, in minutes: turned once, by "
+        "timing the first steps, into a number of steps, which is recorded. None: all epochs.",
         gt=0,
     )
     batch_size: int = Field(32, description="Patches in a step of the optimiser.", ge=1, le=4096)
@@ -228,12 +254,17 @@ class TrainingSettings(Settings):
         description="Memory for decoded slices, over all workers; slices beyond are re-read.",
     )
 
-    @field_validator("workers", "threads")
+    @field_validator("workers")
     @classmethod
     def _count(cls, value: int | str) -> int | str:
         if isinstance(value, int) and value < 0:
             raise ValueError("cannot be negative")
         return value
+
+    @field_validator("threads")
+    @classmethod
+    def _threads(cls, value: int | str) -> int | str:
+        return at_least_one(value)
 
 
 class FitSettings(Settings):

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from osteon.settings.base import Settings
-from osteon.settings.fitting import Precision
+from osteon.settings.fitting import Precision, at_least_one, known
 from osteon.tables.choices import BACKENDS
 
 
@@ -29,6 +29,9 @@ class PredictSettings(Settings):
     @field_validator("backend")
     @classmethod
     def _backend(cls, value: str) -> str:
-        if value not in BACKENDS:
-            raise ValueError(f"choose one of: {', '.join(BACKENDS.names())}")
-        return value
+        return known(BACKENDS, value)
+
+    @field_validator("threads")
+    @classmethod
+    def _threads(cls, value: int | str) -> int | str:
+        return at_least_one(value)

@@ -49,9 +49,16 @@ RECIPES = Table(
     (
         Row(
             "zscore",
-            "mean 0, SD 1 over the voxels that are not fill (0 in unsigned scans; in signed and float "
-            "scans the minimum, if many voxels share it)",
+            "mean 0, SD 1 over the voxels that are not fill (0 in unsigned scans; in signed and "
+            "float scans the minimum, if many voxels share it)",
             "osteon.intensity:zscore",
+            {"version": 1},
+        ),
+        Row(
+            "percentile",
+            "-2 at the 1st and 2 at the 99th percentile of the voxels that are not fill: shifts "
+            "less than zscore with the share of air in view",
+            "osteon.intensity:percentile",
             {"version": 1},
         ),
         Row(

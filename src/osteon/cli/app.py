@@ -1,0 +1,259 @@
+"""The commands. Their options are the settings'; the work is in ``osteon.workflows``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from osteon import __version__
+from osteon.cli.console import Console, Say, settings_epilogue
+from osteon.cli.data import dataset_app, model_app, simulate_app
+from osteon.cli.options import (
+    AsJson,
+    Events,
+    OutDir,
+    Overwrite,
+    Set,
+    SettingsFile,
+    run_command,
+)
+from osteon.errors import ExitCode, UsageError
+from osteon.settings import FitSettings, PredictSettings, load_settings
+
+app = typer.Typer(
+    name="osteon",
+    help="Segment bone in micro-CT scans by deep learning: fit, predict, evaluate and report.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(dataset_app, name="dataset")
+app.add_typer(simulate_app, name="simulate")
+app.add_typer(model_app, name="model")
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"osteon {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog=settings_epilogue(FitSettings))
+def fit(
+    dataset: Annotated[Path, typer.Argument(help="Dataset manifest (TOML).")],
+    out: OutDir,
+    settings: SettingsFile = None,
+    set_: Set = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    events: Events = Say.TEXT,
+) -> None:
+    """Fit a model to the scans and masks of a dataset → OUT/model.safetensors, OUT/report.html."""
+    overrides = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
+    chosen = None
+    if not resume or settings is not None or overrides:
+        chosen = load_settings(FitSettings, settings, overrides=overrides)
+
+    def work(console: Console) -> dict[str, Any]:
+        from osteon import workflows
+
+        run = workflows.fit(
+            dataset,
+            out=out,
+            settings=chosen,
+            resume=resume,
+            overwrite=overwrite,
+            reporter=console.reporter,
+        )
+        console.say(f"model:  {run.model}\nreport: {run.report}")
+        if run.outcome.stopped:
+            console.say(f"stopped early; go on with: osteon fit {dataset} --out {out} --resume")
+            if console.interrupted:
+                console.code = ExitCode.INTERRUPTED
+        return run.as_dict()
+
+    run_command(work, as_json=as_json, events=events)
+
+
+@app.command(epilog=settings_epilogue(PredictSettings))
+def predict(
+    scans: Annotated[list[Path], typer.Argument(help="Folders of slices, or files.")],
+    model: Annotated[Path, typer.Option("--model", help="Model file (model.safetensors).")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            help="Label volume; its suffix says the format (none: a folder of TIFF slices). With "
+            "several scans: a folder.",
+        ),
+    ],
+    backend: Annotated[str | None, typer.Option(help="What runs the network.")] = None,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory allowed, such as 2GiB.")] = None,
+    set_: Set = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    events: Events = Say.TEXT,
+) -> None:
+    """Segment whole scans with a model."""
+    named = {"backend": backend, "device": device, "memory": memory}
+    overrides = [*(set_ or []), *(f"{k}={v}" for k, v in named.items() if v is not None)]
+    chosen = load_settings(PredictSettings, overrides=overrides)
+
+    def work(console: Console) -> dict[str, Any]:
+        from osteon.workflows import predicting
+
+        runs = predicting.predict(
+            scans,
+            model=model,
+            out=out,
+            settings=chosen,
+            overwrite=overwrite,
+            reporter=console.reporter,
+        )
+        for run in runs:
+            if run.predicted is None:
+                console.say(f"failed: {run.scan}")
+                continue
+            total = sum(run.predicted.voxels.values())
+            shares = ", ".join(f"{k} {v / total:.1%}" for k, v in run.predicted.voxels.items())
+            console.say(f"labels: {run.labels} ({shares}; {run.predicted.seconds:.1f} s)")
+        console.code = predicting.exit_code(runs)
+        return {"scans": [run.as_dict() for run in runs]}
+
+    run_command(work, as_json=as_json, events=events)
+
+
+@app.command()
+def evaluate(
+    truth: Annotated[
+        Path, typer.Option("--truth", help="True labels; or a dataset manifest (TOML).")
+    ],
+    labels: Annotated[
+        Path,
+        typer.Option(
+            "--labels",
+            help="Labels to evaluate; with a manifest, a folder of label volumes named after the "
+            "scans.",
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="Folder for tables and report.")] = None,
+    scan: Annotated[
+        Path | None, typer.Option("--scan", help="The scan, to be shown in the report.")
+    ] = None,
+    slices: Annotated[
+        str | None, typer.Option("--slices", help="Only these slices, as first:last+1.")
+    ] = None,
+    remap: Annotated[
+        list[str] | None,
+        typer.Option("--remap", help="What a value of the truth means.", metavar="VALUE=CLASS"),
+    ] = None,
+    labels_remap: Annotated[
+        list[str] | None,
+        typer.Option("--labels-remap", help="The same for the labels.", metavar="VALUE=CLASS"),
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    events: Events = Say.TEXT,
+) -> None:
+    """Compare labels with the truth: IoU and Dice of each class; a table and a report."""
+
+    def work(console: Console) -> dict[str, Any]:
+        from osteon import workflows
+        from osteon.workflows.evaluating import EvaluateOptions
+
+        run = workflows.evaluate(
+            truth,
+            labels,
+            out=out,
+            options=EvaluateOptions(
+                slices=_range(slices),
+                remap=_remap(remap),
+                labels_remap=_remap(labels_remap),
+                scan=scan,
+            ),
+            overwrite=overwrite,
+            reporter=console.reporter,
+        )
+        console.say(run.evaluation.format_table())
+        if run.report is not None:
+            console.say(f"report: {run.report}")
+        return run.as_dict()
+
+    run_command(work, as_json=as_json, events=events)
+
+
+@app.command()
+def demo(
+    out: OutDir = Path("osteon-demo"),
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    events: Events = Say.TEXT,
+) -> None:
+    """Show the main job on simulated scans: simulate, fit, predict, evaluate, report."""
+
+    def work(console: Console) -> dict[str, Any]:
+        from osteon import workflows
+
+        shown = workflows.demo(out, overwrite=overwrite, reporter=console.reporter)
+        console.say(shown.evaluation.evaluation.format_table())
+        console.say(f"report of the fit:        {shown.fit.report}")
+        console.say(f"report of the evaluation: {shown.evaluation.report}")
+        return {"fit": shown.fit.as_dict(), "evaluation": shown.evaluation.as_dict()}
+
+    run_command(work, as_json=as_json, events=events)
+
+
+def _range(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, colon, last = text.partition(":")
+    try:
+        if not colon:
+            raise ValueError
+        return int(first), int(last)
+    except ValueError:
+        raise UsageError(
+            f"'{text}' is not a range", where="--slices", mend="such as 96:128"
+        ) from None
+
+
+def _remap(items: list[str] | None) -> dict[int, str] | None:
+    if not items:
+        return None
+    out = {}
+    for item in items:
+        value, sign, name = item.partition("=")
+        if not sign or not value.strip().isdigit():
+            raise UsageError(
+                f"'{item}' is not of the form VALUE=CLASS", where="--remap", mend="such as 255=bone"
+            )
+        out[int(value)] = name.strip()
+    return out
+
+
+def main() -> None:
+    """Run the command line; the only place where errors become exit codes."""
+    from osteon.cli.console import report_error
+
+    try:
+        app(standalone_mode=True)
+    except Exception as error:
+        sys.exit(int(report_error(error)))

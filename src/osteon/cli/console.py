@@ -1,0 +1,210 @@
+"""How the command line talks: progress and messages on standard error, results on output."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import sys
+import traceback
+import warnings
+from enum import StrEnum
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+from pydantic import BaseModel
+from rich.console import Console as RichConsole
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+
+from osteon.errors import ExitCode, OsteonError, OsteonWarning
+from osteon.events import Event, Reporter
+from osteon.settings import settings_help
+
+
+class Say(StrEnum):
+    """How progress is told."""
+
+    TEXT = "text"
+    JSONL = "jsonl"
+    NONE = "none"
+
+
+def settings_epilogue(kind: type[BaseModel]) -> str:
+    """Make the list of settings below a command's help, from the settings' own descriptions.
+
+    Args:
+        kind: The settings class.
+
+    Returns:
+        Text for the help page; rows are kept apart by blank lines, as the renderer needs.
+    """
+    rows = [
+        f"[bold]{name}[/bold] (default {_escaped(default)}): {_escaped(text)}"
+        for name, default, text in settings_help(kind)
+    ]
+    return "Settings, for --set NAME=VALUE and YAML files:\n\n" + "\n\n".join(rows)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+class Console:
+    """What a command says while it works; also turns Ctrl-C into a request to stop.
+
+    Args:
+        say: How progress is told on standard error.
+        quiet: Print no text to standard output (it is kept for one JSON object).
+
+    Attributes:
+        reporter: For the work.
+        code: The exit code that the command asks for.
+        interrupted: Whether Ctrl-C was pressed.
+    """
+
+    def __init__(self, say: Say, *, quiet: bool = False):
+        self._say, self._quiet = say, quiet
+        self.reporter = Reporter(self._listen)
+        self.code = ExitCode.OK
+        self.interrupted = False
+        self._rich = RichConsole(stderr=True, highlight=False)
+        self._bar: Progress | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._seen: set[str] = set()
+
+    def say(self, text: str) -> None:
+        """Print a line of the result.
+
+        Args:
+            text: The text.
+        """
+        if not self._quiet:
+            print(text)
+
+    def __enter__(self) -> Self:
+        self._old_handler = signal.signal(signal.SIGINT, self._interrupt)
+        self._caught = warnings.catch_warnings()
+        self._caught.__enter__()
+        warnings.simplefilter("always", OsteonWarning)
+        warnings.showwarning = self._warn  # type: ignore[assignment]
+        # Its remarks on damaged files would come before our own message.
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._caught.__exit__(kind, error, trace)
+        signal.signal(signal.SIGINT, self._old_handler)
+        self._close_bar()
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.interrupted:  # pressed again: the user does not want to wait
+            raise KeyboardInterrupt
+        self.interrupted = True
+        self.reporter.stop.request("interrupted from the keyboard")
+        self._rich.print("stopping after this step; press Ctrl-C again to stop at once")
+
+    def _warn(self, message: Any, category: type[Warning], *rest: Any) -> None:
+        if not isinstance(message, OsteonWarning) or str(message) in self._seen:
+            return  # other libraries' warnings are for developers, not for users
+        self._seen.add(str(message))
+        self._tell(Event("warning", "osteon", message=str(message), data={"name": message.name}))
+
+    def _listen(self, event: Event) -> None:
+        self._tell(event)
+
+    def _tell(self, event: Event) -> None:
+        if self._say is Say.NONE:
+            return
+        if self._say is Say.JSONL:
+            print(json.dumps(_plain(event)), file=sys.stderr, flush=True)
+        elif event.kind == "message":
+            self._rich.print(event.message or "", markup=False)
+        elif event.kind == "warning":
+            self._rich.print(f"warning: {event.message}", markup=False)
+        elif self._rich.is_terminal:
+            self._draw(event)
+
+    def _draw(self, event: Event) -> None:
+        if event.kind == "start":
+            bar = self._open_bar()
+            self._tasks[event.stage] = bar.add_task(
+                event.stage, total=event.total, completed=event.step or 0, note="", left=""
+            )
+        elif event.stage in self._tasks and self._bar is not None:
+            task = self._tasks[event.stage]
+            left = "" if event.seconds_left is None else f"{clock(event.seconds_left)} left"
+            self._bar.update(
+                task, completed=event.step, total=event.total, note=event.message or "", left=left
+            )
+            if event.kind == "end":
+                self._bar.remove_task(self._tasks.pop(event.stage))
+                if not self._tasks:
+                    self._close_bar()
+
+    def _open_bar(self) -> Progress:
+        if self._bar is None:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[left]}"),
+                TextColumn("{task.fields[note]}", markup=False),
+                console=self._rich,
+                transient=True,
+            )
+            self._bar.start()
+        return self._bar
+
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+            self._tasks.clear()
+
+
+def clock(seconds: float) -> str:
+    """Write a time as ``m:ss`` or ``h:mm:ss``.
+
+    Args:
+        seconds: The time.
+
+    Returns:
+        The text.
+    """
+    whole = round(seconds)
+    hours, rest = divmod(whole, 3600)
+    minutes, left = divmod(rest, 60)
+    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+
+
+def _plain(event: Event) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in event.as_dict().items():
+        if isinstance(value, float) and value != value:
+            value = None
+        elif isinstance(value, dict):
+            value = {k: None if isinstance(v, float) and v != v else v for k, v in value.items()}
+        out[key] = value
+    return out
+
+
+def report_error(error: Exception) -> ExitCode:
+    """Tell the user of an error and say with which code to exit.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        The exit code; a traceback is printed only for bugs of osteon.
+    """
+    if isinstance(error, OsteonError):
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    traceback.print_exception(error)
+    print("error: this is a bug in osteon; please report it with the lines above", file=sys.stderr)
+    return ExitCode.UNEXPECTED

@@ -1,0 +1,60 @@
+"""Texts about models and choices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from osteon.tables.choices import (
+    ARCHITECTURES,
+    AUGMENTATIONS,
+    BACKENDS,
+    ENCODERS,
+    LOSSES,
+    RECIPES,
+)
+
+if TYPE_CHECKING:
+    from osteon.model_file import Model
+
+
+def describe(model: Model) -> str:
+    """Describe a model in words.
+
+    Args:
+        model: The model.
+
+    Returns:
+        Several lines.
+    """
+    spec = model.spec
+    sizes = spec.ranges.voxel_size_um
+    parameters = sum(t.numel() for n, t in model.weights.items() if not n.endswith(_BUFFERS))
+    lines = [
+        f"model:          {spec.name}",
+        f"network:        {spec.network.architecture} with {spec.network.encoder}, {spec.mode}, "
+        f"{parameters:,} parameters",
+        f"classes:        {', '.join(f'{c.value} {c.name}' for c in spec.labels.classes)}",
+        f"protocol:       {spec.labels.protocol}",
+        f"normalisation:  {spec.recipe} (version {spec.recipe_version})",
+        "fitted to:      "
+        + (f"voxels of {sizes[0]:g} to {sizes[1]:g} µm" if sizes else "scans of unknown voxel size")
+        + (f", {', '.join(spec.ranges.dtypes)}" if spec.ranges.dtypes else ""),
+    ]
+    best = spec.provenance.get("best")
+    if isinstance(best, dict) and best.get("val_mean_iou") is not None:
+        lines.append(
+            f"validation:     mean IoU {best['val_mean_iou']:.4f} in epoch {best['epoch']}"
+        )
+    lines.append(f"made:           {spec.provenance.get('made', 'unknown')}")
+    lines.append(f"weights SHA-256 {spec.weights_sha256}")
+    return "\n".join(lines)
+
+
+#: State that is not fitted: statistics of batch normalisation.
+_BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def choices() -> dict[str, Any]:
+    """Return the tables of choices: title → name → help."""
+    tables = (ARCHITECTURES, ENCODERS, LOSSES, RECIPES, AUGMENTATIONS, BACKENDS)
+    return {table.name: {row.name: row.help for row in table} for table in tables}

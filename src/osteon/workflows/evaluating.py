@@ -1,0 +1,262 @@
+"""``osteon evaluate``: labels against the truth → tables and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from osteon.datasets import Manifest, open_pair
+from osteon.errors import InputError, OsteonError, OutputError, UsageError
+from osteon.evaluation import Evaluation, ScanEvaluation
+from osteon.evaluation import Pair as Judged
+from osteon.evaluation import evaluate as judge
+from osteon.events import Reporter
+from osteon.formats import open_volume
+from osteon.labels import BONE_PORES, IGNORE, LabelScheme
+from osteon.reports import EvaluationReport, SlicePicture, write_evaluation_report
+from osteon.volume import Slab, Volume
+from osteon.workflows.record import machine, read_json, versions
+
+#: Scans whose slices the report shows; the tables have all.
+MOST_SCANS_SHOWN = 6
+Remap = Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class EvaluationRun:
+    """The outcome of an evaluation.
+
+    Attributes:
+        evaluation: The scores.
+        folder: Where tables and report are, or None.
+        report: The report, or None.
+    """
+
+    evaluation: Evaluation
+    folder: Path | None
+    report: Path | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-compatible summary."""
+        return {
+            **self.evaluation.summary(),
+            "table": self.evaluation.table(),
+            "report": None if self.report is None else str(self.report),
+        }
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """How labels are compared.
+
+    Attributes:
+        slices: First and (excluded) last slice that count; None: all.
+        remap: What values of the truth stand for, where they are not class values.
+        labels_remap: What values of the labels stand for.
+        scan: The scan, to be shown in the report; None: found by the manifest or the record
+            beside the labels, where there is one.
+    """
+
+    slices: tuple[int, int] | None = None
+    remap: Remap | None = None
+    labels_remap: Remap | None = None
+    scan: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Case:
+    judged: Judged
+    scan: Volume | None
+
+
+def evaluate(
+    truth: str | Path,
+    labels: str | Path,
+    *,
+    out: str | Path | None = None,
+    options: EvaluateOptions | None = None,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> EvaluationRun:
+    """Compare label volumes with the truth. Streamed in bounded memory (64 MiB of blocks).
+
+    Args:
+        truth: A mask; or a dataset manifest (TOML), then ``labels`` is a folder that holds a
+            label volume named after each scan (or the one label volume of a single scan).
+        labels: The label volume, or the folder of them.
+        out: Folder for ``evaluation.csv``, ``evaluation.json``, ``slices.csv``, ``report.html``.
+        options: Slices, remaps, the scan to be shown.
+        overwrite: Replace existing files.
+        reporter: Told of the progress.
+
+    Returns:
+        The scores and where they were written.
+
+    Raises:
+        InputError: If volumes do not go together or hold values that are no class.
+        OutputError: If the folder holds an evaluation already or cannot be written.
+    """
+    options = options or EvaluateOptions()
+    folder = None if out is None else Path(out)
+    if folder is not None and (folder / "evaluation.json").exists() and not overwrite:
+        raise OutputError(
+            "there is an evaluation in this folder already",
+            where=folder,
+            mend="choose another folder, or replace it by --overwrite",
+        )
+    scheme, cases = _cases(Path(truth), Path(labels), options)
+    scans = {case.judged.name: case.scan for case in cases}
+    result = judge((case.judged for case in cases), scheme=scheme, reporter=reporter)
+    if folder is None:
+        return EvaluationRun(result, None, None)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"the folder cannot be made: {error.strerror or error}",
+            where=folder,
+            mend="choose another folder for --out",
+        ) from None
+    result.write_csv(folder / "evaluation.csv", overwrite=overwrite)
+    result.write_slices_csv(folder / "slices.csv", overwrite=overwrite)
+    result.write_json(folder / "evaluation.json", overwrite=overwrite)
+    report = folder / "report.html"
+    pairs = {case.judged.name: case.judged for case in cases}
+    pictures = [
+        picture
+        for scan in result.scans[:MOST_SCANS_SHOWN]
+        for picture in _pictures(scan, pairs[scan.name], scans[scan.name])
+    ]
+    write_evaluation_report(
+        report,
+        EvaluationReport(
+            title=f"Evaluation of {', '.join(scan.name for scan in result.scans[:3])}"
+            + (" …" if len(result.scans) > 3 else ""),
+            rows=result.table(),
+            confusion=result.pooled,
+            scheme=scheme,
+            summary=result.sentences(),
+            notes=result.notes(),
+            slices={scan.name: scan.slice_scores() for scan in result.scans},
+            pictures=pictures,
+            settings=_options_dict(options),
+            versions={**versions(), **machine()},
+            files={
+                f"{scan.name}: {role}": path
+                for scan in result.scans
+                for role, path in (("truth", scan.truth_path), ("labels", scan.labels_path))
+            },
+        ),
+        overwrite=overwrite,
+    )
+    return EvaluationRun(result, folder, report)
+
+
+def _options_dict(options: EvaluateOptions) -> dict[str, object]:
+    return {
+        "slices": "all" if options.slices is None else "{}:{}".format(*options.slices),
+        "remap": dict(options.remap or {}),
+        "labels_remap": dict(options.labels_remap or {}),
+    }
+
+
+def _cases(truth: Path, labels: Path, options: EvaluateOptions) -> tuple[LabelScheme, list[_Case]]:
+    part = _part(options.slices)
+    if truth.suffix.lower() != ".toml":
+        found = part(open_volume(labels))
+        name = labels.absolute().name.split(".")[0]
+        judged = Judged(
+            name,
+            part(open_volume(truth)),
+            found,
+            remap=options.remap,
+            labels_remap=options.labels_remap,
+        )
+        scan = options.scan or _recorded_scan(labels)
+        return BONE_PORES, [_Case(judged, None if scan is None else part(open_volume(scan)))]
+    manifest = Manifest.load(truth)
+    rows = [row for row in manifest.scans if row.mask is not None]
+    # A manifest's masks are class values already, with 255 where nothing is labelled.
+    classes = {c.value: c.name for c in manifest.labels.classes} | {IGNORE: "ignore"}
+    cases = []
+    for row in rows:
+        path = _labels_of(row.name, labels, alone=len(rows) == 1)
+        pair = open_pair(manifest, row)
+        if pair.labels is None:
+            continue
+        judged = Judged(
+            row.name,
+            part(pair.labels),
+            part(open_volume(path)),
+            specimen=row.specimen,
+            remap=classes,
+            labels_remap=options.labels_remap,
+        )
+        cases.append(_Case(judged, part(pair.image)))
+    if not cases:
+        raise InputError("no scan of the manifest has a mask", where=truth)
+    return manifest.labels, cases
+
+
+def _part(slices: tuple[int, int] | None) -> Callable[[Volume], Volume]:
+    if slices is None:
+        return lambda volume: volume
+    return lambda volume: Slab(volume, slice(*slices))
+
+
+def _labels_of(name: str, labels: Path, *, alone: bool) -> Path:
+    if labels.is_dir():
+        if (labels / name).exists():
+            return labels / name
+        found = sorted(p for p in labels.glob(f"{name}.*") if not p.name.endswith(".osteon.json"))
+        if len(found) == 1:
+            return found[0]
+        if len(found) > 1:
+            raise UsageError(
+                f"several label volumes could be those of scan '{name}'",
+                where=", ".join(p.name for p in found),
+                mend="keep one of them in the folder",
+            )
+    if alone:
+        return labels
+    raise InputError(
+        f"there are no labels of scan '{name}'",
+        where=labels,
+        mend=f"give a folder with a label volume named {name} for each scan of the manifest",
+    )
+
+
+def _recorded_scan(labels: Path) -> Path | None:
+    record = labels.with_name(f"{labels.name}.osteon.json")
+    try:
+        path = Path(str(read_json(record)["scan"]))
+    except (OsteonError, KeyError):
+        return None  # not predicted by osteon: the report does without the scan
+    return path if path.exists() else None
+
+
+def _pictures(scan: ScanEvaluation, judged: Judged, image: Volume | None) -> Sequence[SlicePicture]:
+    if image is not None and image.shape != judged.truth.shape:
+        image = None
+    pictures = []
+    for z, why in scan.typical_slices():
+        one = slice(z, z + 1)
+        truth = _classes(judged.truth.read(one)[0], judged.remap, scan.scheme)
+        labels = _classes(judged.labels.read(one)[0], judged.labels_remap, scan.scheme)
+        shown = np.zeros(truth.shape, np.uint8) if image is None else image.read(one)[0]
+        note = why if image is not None else f"{why} The scan was not given (--scan)."
+        pictures.append(SlicePicture(scan.name, z, shown, labels, truth, scan.voxel_size[2], note))
+    return pictures
+
+
+def _classes(
+    values: np.ndarray[Any, Any], remap: Remap | None, scheme: LabelScheme
+) -> np.ndarray[Any, Any]:
+    out = values.astype(np.uint8)
+    for value, name in (remap or {}).items():
+        out[values == value] = scheme.value(name)
+    return out

@@ -1,0 +1,177 @@
+"""``osteon predict``: scans and a model → label volumes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from osteon.backends import open_backend
+from osteon.errors import ExitCode, InputError, OsteonError, Stopped, UsageError
+from osteon.events import Reporter
+from osteon.formats import open_volume, open_writer
+from osteon.model_file import Model, load_model
+from osteon.prediction import Predicted, parse_memory
+from osteon.prediction import predict as predict_volume
+from osteon.settings import PredictSettings
+from osteon.workflows.record import machine, now, versions, write_json
+
+#: Schema of the record that is written beside the labels.
+SCHEMA = 1
+#: Endings that are part of a scan's name no longer than they say its format.
+_ENDINGS = (".ome.zarr", ".ome.tiff", ".ome.tif", ".nii.gz")
+
+
+@dataclass(frozen=True)
+class PredictionRun:
+    """The outcome of predicting one scan.
+
+    Attributes:
+        scan: The scan.
+        labels: Where its labels are; None if it failed.
+        predicted: What was found and how; None if it failed.
+        error: Why it failed; None if it did not.
+    """
+
+    scan: Path
+    labels: Path | None
+    predicted: Predicted | None
+    error: OsteonError | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return a JSON-compatible description."""
+        return {
+            "scan": str(self.scan),
+            "labels": None if self.labels is None else str(self.labels),
+            **(self.predicted.as_dict() if self.predicted else {}),
+            "error": None if self.error is None else str(self.error),
+        }
+
+
+def predict(
+    scans: Sequence[str | Path],
+    *,
+    model: str | Path,
+    out: str | Path,
+    settings: PredictSettings | None = None,
+    overwrite: bool = False,
+    reporter: Reporter | None = None,
+) -> list[PredictionRun]:
+    """Segment scans with a model.
+
+    One that fails does not keep the others from being predicted. Beside each label volume a
+    ``<name>.osteon.json`` says how it was made. Memory: see ``settings.memory``.
+
+    Args:
+        scans: Folders of slices, or files in any known format.
+        model: A model file.
+        out: With one scan: the label volume (the suffix says the format, none: a folder of TIFF
+            slices). With several: a folder; each result is named after its scan.
+        settings: Backend, device, precision, memory.
+        overwrite: Replace existing label volumes.
+        reporter: Told of the progress.
+
+    Returns:
+        One outcome a scan, in order.
+
+    Raises:
+        OsteonError: With a single scan, why it failed; with several, only what concerns all (the
+            model, the backend).
+    """
+    reporter = reporter or Reporter()
+    settings = settings or PredictSettings()
+    memory = parse_memory(settings.memory)
+    loaded = load_model(Path(model))
+    targets = _targets([Path(s) for s in scans], Path(out))
+    backend = open_backend(loaded.spec.network, loaded.weights, settings)
+    reporter.message("predict", f"model {loaded.spec.name}, {backend.description}")
+    runs = []
+    for scan, target in targets:
+        try:
+            volume = open_volume(scan)
+            with open_writer(
+                target, like=volume, labels=loaded.spec.labels, overwrite=overwrite
+            ) as writer:
+                predicted = predict_volume(
+                    loaded, volume, writer, backend=backend, memory=memory, reporter=reporter
+                )
+            _record(target, scan, loaded, predicted)
+            runs.append(PredictionRun(scan, target, predicted))
+        except Stopped:
+            raise
+        except OsteonError as error:
+            if len(targets) == 1:
+                raise
+            reporter.message("predict", f"{scan}: {error}")
+            runs.append(PredictionRun(scan, None, None, error))
+    return runs
+
+
+def exit_code(runs: Sequence[PredictionRun]) -> ExitCode:
+    """Return the exit code that says how several predictions went.
+
+    Args:
+        runs: The outcomes.
+
+    Returns:
+        OK if none failed, the code of the first error if all did, else PARTIAL.
+    """
+    errors = [run.error for run in runs if run.error is not None]
+    if not errors:
+        return ExitCode.OK
+    return errors[0].exit_code if len(errors) == len(runs) else ExitCode.PARTIAL
+
+
+def _targets(scans: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
+    if not scans:
+        raise UsageError("no scan was given", mend="osteon predict SCAN --out LABELS")
+    if len(scans) == 1:
+        return [(scans[0], out)]
+    if out.suffix:
+        raise UsageError(
+            f"with {len(scans)} scans --out must be a folder",
+            where=out,
+            mend="leave out the suffix",
+        )
+    names = [_name(scan) for scan in scans]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"several scans would be written to the same name: {', '.join(twice)}",
+            where=out,
+            mend="predict them one by one, or rename them",
+        )
+    return [(scan, out / name) for scan, name in zip(scans, names, strict=True)]
+
+
+def _name(scan: Path) -> str:
+    name = scan.absolute().name
+    if name.lower() == "scan" and scan.is_dir():  # a dataset's <name>/scan
+        return scan.absolute().parent.name
+    for ending in _ENDINGS:
+        if name.lower().endswith(ending):
+            return name[: -len(ending)]
+    return name if scan.is_dir() and scan.suffix != ".zarr" else scan.stem
+
+
+def _record(target: Path, scan: Path, model: Model, predicted: Predicted) -> None:
+    if not target.exists():
+        raise InputError("the label volume vanished while its record was written", where=target)
+    write_json(
+        target.with_name(f"{target.name}.osteon.json"),
+        {
+            "schema": SCHEMA,
+            "kind": "prediction",
+            "made": now(),
+            "scan": str(scan.absolute()),
+            "model": {
+                "name": model.spec.name,
+                "file": str(model.path),
+                "weights_sha256": model.spec.weights_sha256,
+            },
+            **predicted.as_dict(),
+            "versions": versions(),
+            "machine": machine(),
+        },
+    )

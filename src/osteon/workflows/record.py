@@ -1,0 +1,149 @@
+"""What every run records of itself: versions, machine, time; and files written whole or not."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from osteon import __version__
+from osteon.errors import InputError, OutputError
+
+#: Libraries whose version can change a result.
+_LIBRARIES = (
+    "torch",
+    "segmentation-models-pytorch",
+    "lightning",
+    "numpy",
+    "scipy",
+    "tifffile",
+    "zarr",
+    "SimpleITK",
+    "scikit-image",
+)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of osteon, Python and the libraries that matter for results."""
+    found = {"osteon": __version__, "python": platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, Any]:
+    """Describe this machine: system, processor, cores, memory, GPU."""
+    import psutil
+
+    described: dict[str, Any] = {
+        "system": f"{platform.system()} {platform.release()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_GiB": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        described["gpu"] = torch.cuda.get_device_name(0)
+    return described
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def now() -> str:
+    """Return the time as ISO 8601 with its zone."""
+    return datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+
+
+def finite(value: Any) -> Any:
+    """Replace NaN and infinities by None, for JSON.
+
+    Args:
+        value: Nested mappings, sequences and numbers.
+
+    Returns:
+        The same with None where JSON has no number.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(k): finite(v) for k, v in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [finite(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file beside its target, then rename it.
+
+    Args:
+        path: The target; an existing file is replaced.
+        text: Its content.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write: {error.strerror or error}",
+            where=path,
+            mend="free some disk space, or choose a writable folder",
+        ) from None
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    """Write JSON beside its target, then rename it; NaN becomes null.
+
+    Args:
+        path: The target.
+        data: What to write.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    write_text(path, json.dumps(finite(data), indent=1) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The object.
+
+    Raises:
+        InputError: If it is missing or no JSON object.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("the file does not exist", where=path) from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"the file cannot be read: {error}", where=path) from None
+    if not isinstance(data, dict):
+        raise InputError("the file is not a JSON object", where=path)
+    return data
