@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,10 @@ from osteon.volume import Access, Array, Geometry, Volume
 
 #: Values that an error message lists.
 _LISTED = 8
+
+
+class UnknownLabelError(InputError):
+    """A mask has values that are no class."""
 
 
 @dataclass(eq=False)
@@ -68,7 +73,9 @@ class MaskVolume(Volume):
         """Read labels; see :meth:`osteon.volume.Volume.read`.
 
         Raises:
-            InputError: If the mask holds values that are no class; the message names the remap.
+            UnknownLabelError: If the mask has values that are no class; the message says how to
+                remap them.
+            InputError: If the file is damaged, or has pores where they are to be derived.
         """
         z, y, x = self.bounds(z, y, x)
         shape = (z.stop - z.start, y.stop - y.start, x.stop - x.start)
@@ -128,7 +135,7 @@ class MaskVolume(Volume):
         names = [f"{v:g}" for v in values[:_LISTED].astype(np.float64)]
         more = f" and {len(values) - _LISTED} more" if len(values) > _LISTED else ""
         proposal = ", ".join(f'"{name}" = "bone"' for name in names[:2])
-        raise InputError(
+        raise UnknownLabelError(
             f"the mask of scan '{self.row.name}' has values that are no class: "
             f"{', '.join(names)}{more}",
             where=f"{self.path}, slice {where}",
@@ -258,6 +265,25 @@ def open_pairs(manifest: Manifest, names: Sequence[str] | None = None) -> tuple[
     return tuple(open_pair(manifest, row) for row in rows)
 
 
+def open_file(path: Path, *, gaps: bool) -> Volume:
+    """Open a volume.
+
+    Args:
+        path: The file or folder.
+        gaps: Whether gaps in the numbering of slices are known, and no warning is wanted.
+
+    Returns:
+        The volume.
+
+    Raises:
+        InputError: See :func:`osteon.formats.open_volume`.
+    """
+    with warnings.catch_warnings():
+        if gaps:
+            warnings.filterwarnings("ignore", r".*\[gap-in-numbering\]", OsteonWarning)
+        return open_volume(path)
+
+
 def _open(manifest: Manifest, text: str, what: str, *, gaps: bool) -> Volume:
     path = manifest.resolve(text)
     if not path.exists():
@@ -265,10 +291,7 @@ def _open(manifest: Manifest, text: str, what: str, *, gaps: bool) -> Volume:
             f"{what} is not there", where=path, mend="correct the path in the manifest"
         )
     try:
-        with warnings.catch_warnings():
-            if gaps:
-                warnings.filterwarnings("ignore", r".*\[gap-in-numbering\]", OsteonWarning)
-            return open_volume(path)
+        return open_file(path, gaps=gaps)
     except OsteonError as error:
         raise type(error)(f"{what}: {error.what}", where=error.where, mend=error.mend) from error
 
