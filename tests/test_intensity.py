@@ -12,7 +12,7 @@ from osteon.errors import InputError, UsageError
 from osteon.intensity import SAMPLE_SLICES, Statistics, normalise, sample_slices, statistics
 from osteon.volume import ArrayVolume
 
-ALL = ["zscore", "reference-zscore-positive", "reference-minmax-positive"]
+ALL = ["zscore", "percentile", "reference-zscore-positive", "reference-minmax-positive"]
 
 
 def scan(dtype: str, *, shape: tuple[int, int, int] = (5, 9, 7), seed: int = 0) -> np.ndarray:
@@ -95,6 +95,26 @@ def test_the_recipes_of_the_original_count_positive_voxels(dtype: str) -> None:
     np.testing.assert_allclose(normalise(values, scaled), expected, rtol=1e-5, atol=1e-6)
     assert zscored.fill is None
     assert zscored.n == inside.size
+
+
+def test_percentiles_leave_out_the_fill() -> None:
+    values = np.random.default_rng(4).gamma(2, 30, (6, 50, 50)).astype(np.uint16)
+    found = statistics(ArrayVolume(values), "percentile")
+    low, high = np.percentile(values[values > 0], [1, 99])
+    assert (found.low, found.high) == (low, high)
+    expected = -2 + 4 * (np.maximum(values, 1).astype(float) - low) / (high - low)
+    np.testing.assert_allclose(normalise(values, found), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_percentiles_weigh_slices_by_what_they_have(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A dark slice in full view, a bright one with nine tenths of fill: 1000 dark, 100 bright.
+    monkeypatch.setattr("osteon.intensity.PERCENTILE_VOXELS", 100)
+    values = np.full((2, 20, 50), 10, np.uint16)
+    values[0] += np.random.default_rng(0).integers(0, 5, (20, 50)).astype(np.uint16)
+    values[1] = 0
+    values[1, :2] = 200
+    monkeypatch.setattr("osteon.intensity.PERCENTILES", (5.0, 85.0))
+    assert statistics(ArrayVolume(values), "percentile").high < 20  # 85 % < 1000 / 1100
 
 
 @given(st.integers(1, 5000), st.integers(1, 200))

@@ -193,8 +193,9 @@ def sample_slices(depth: int, *, most: int = SAMPLE_SLICES) -> list[int]:
 def statistics(volume: Volume, recipe: str, *, reporter: Reporter | None = None) -> Statistics:
     """Take the statistics of a scan that a recipe needs.
 
-    From up to 64 whole, evenly spaced slices (:func:`sample_slices`), one in memory at a time;
-    the same scan always gives the same figures. The recipe ``zscore`` leaves out the fill: 0 in
+    From up to 64 whole, evenly spaced slices (:func:`sample_slices`), one in memory at a time
+    (``percentile`` keeps up to half a million voxels of each); the same scan always gives the
+    same figures. The recipe ``zscore`` leaves out the fill: 0 in
     unsigned scans; in signed and float scans the minimum, or NaN, where at least 1 % of the
     sample has it. The recipes of the original count voxels > 0 (the original takes them from the
     whole scan, osteon from the sample).
@@ -225,7 +226,8 @@ def statistics(volume: Volume, recipe: str, *, reporter: Reporter | None = None)
             counted = values[keep]
             moments.add(counted)
             if chosen.scale == "percentile":
-                sampled.append(counted[:: max(1, counted.size // PERCENTILE_VOXELS)])
+                # One step for all slices: a slice with much fill must not weigh more than it has.
+                sampled.append(counted[:: max(1, values.size // PERCENTILE_VOXELS)])
             progress.advance()
     _check_moments(moments, chosen, volume)
     low, high = _percentiles(sampled, volume) if sampled else (None, None)
