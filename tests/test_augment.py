@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from osteon.augment import load_augmentation, reference
+from osteon.augment import geometric, load_augmentation, reference
 from osteon.errors import UsageError
 
 N = 6000
@@ -93,3 +93,15 @@ def test_none_changes_nothing() -> None:
     out, labels = load_augmentation("none")(image, CORNERS, np.random.default_rng(0))
     np.testing.assert_array_equal(out, image)
     np.testing.assert_array_equal(labels, CORNERS)
+
+
+def test_geometric_moves_pixels_with_their_labels_and_keeps_grey_values() -> None:
+    image = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
+    labels = np.arange(16, dtype=np.uint8).reshape(4, 4)
+    seen = set()
+    for seed in range(60):
+        moved, its = geometric(image, labels, np.random.default_rng(seed))
+        np.testing.assert_array_equal(moved[0], its)  # each pixel still has its own label
+        seen.add(tuple(its[[0, 0, -1, -1], [0, -1, 0, -1]]))
+    # Nothing, two flips and three turns: six different sets of corners.
+    assert len(seen) == 6

@@ -76,6 +76,45 @@ def identity(
     return image, labels
 
 
+def geometric(
+    image: Image,
+    labels: Labels,
+    rng: np.random.Generator,
+    *,
+    clip: tuple[float, float] = ZSCORE_CLIP,
+) -> tuple[Image, Labels]:
+    """Flip or turn a patch as the paper's scheme does, and leave its grey values alone.
+
+    One of: flip along x, flip along y, rotation by 90, 180 or 270 degrees, nothing, with equal
+    chances. For labels that follow from the grey value itself, such as those of a threshold.
+
+    Args:
+        image: (channel, y, x), float32, normalised; square.
+        labels: (y, x), uint8.
+        rng: The random generator.
+        clip: Not used; the grey values stay.
+
+    Returns:
+        New image and labels.
+
+    Raises:
+        UsageError: If the patch is not square.
+    """
+    if image.shape[-2:] != labels.shape or labels.shape[0] != labels.shape[1]:
+        raise UsageError(
+            f"only square patches are rotated, not image {image.shape} with labels {labels.shape}"
+        )
+    choice = int(rng.integers(GEOMETRIC))
+    if choice == 0:
+        image, labels = image[..., ::-1], labels[..., ::-1]
+    elif choice == 1:
+        image, labels = image[..., ::-1, :], labels[::-1]
+    elif choice < GEOMETRIC - 1:
+        turns = choice - 1
+        image, labels = np.rot90(image, turns, axes=(-2, -1)), np.rot90(labels, turns)
+    return np.ascontiguousarray(image, dtype=np.float32), np.ascontiguousarray(labels)
+
+
 def reference(
     image: Image,
     labels: Labels,
@@ -101,22 +140,11 @@ def reference(
     Raises:
         UsageError: If the patch is not square.
     """
-    if image.shape[-2:] != labels.shape or labels.shape[0] != labels.shape[1]:
-        raise UsageError(
-            f"only square patches are rotated, not image {image.shape} with labels {labels.shape}"
-        )
-    choice = int(rng.integers(GEOMETRIC))
-    if choice == 0:
-        image, labels = image[..., ::-1], labels[..., ::-1]
-    elif choice == 1:
-        image, labels = image[..., ::-1, :], labels[::-1]
-    elif choice < GEOMETRIC - 1:
-        turns = choice - 1
-        image, labels = np.rot90(image, turns, axes=(-2, -1)), np.rot90(labels, turns)
-    image = np.array(image, dtype=np.float32, order="C")
+    image, labels = geometric(image, labels, rng)
+    image = np.array(image)
     if rng.random() < SHIFT_PROBABILITY:
         image += np.float32(rng.uniform(-SHIFT, SHIFT))
     if rng.random() < SCALE_PROBABILITY:
         image *= np.float32(rng.uniform(*SCALE))
     np.clip(image, *clip, out=image)
-    return image, np.ascontiguousarray(labels)
+    return image, labels

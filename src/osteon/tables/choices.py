@@ -81,6 +81,11 @@ AUGMENTATIONS = Table(
     (
         Row("none", "no augmentation", "osteon.augment:identity"),
         Row(
+            "geometric",
+            "one flip or right-angle rotation; grey values stay as they are",
+            "osteon.augment:geometric",
+        ),
+        Row(
             "reference",
             "the paper's: one flip or right-angle rotation, a shift and a scale of intensities",
             "osteon.augment:reference",

@@ -1,0 +1,182 @@
+"""The real series of vertebrae: choose on S1–S5, score S6 once a row, beside classical rows.
+
+    python benchmarks/vertebra.py cv --data DIR --work DIR --variant NAME [--folds S1 S2 ...]
+    python benchmarks/vertebra.py fit --data DIR --work DIR --variant NAME
+    python benchmarks/vertebra.py score --data DIR --work DIR --run RUN [--run RUN ...]
+
+Labels of these series come from a threshold, so a score is agreement with that procedure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import warnings
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import classical
+import degrade
+from osteon import workflows
+from osteon.datasets import Manifest
+from osteon.events import Event, Reporter
+from osteon.settings import FitSettings, load_settings
+
+HELD_OUT = "S6"
+#: What all variants share: few patches, so small batches and a warm-up; see docs/results.md.
+QUICK = (
+    "training.batch_size=8",
+    "loss=jaccard-ce",
+    "optimiser=adamw",
+    "optimiser.learning_rate=0.003",
+    "schedule=one-cycle",
+    "network.decoder_channels=[128, 64, 32, 16, 16]",
+)
+#: Equal patches for choices by cross-validation, whatever the load of the machine.
+CV = (*QUICK, "patches.per_slice=2", "training.epochs=5", "validation.max_slices=4")
+FINAL = (*QUICK, "validation.method=none", "patches.per_slice=4")
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "cv-zscore": CV,
+    "cv-percentile": (*CV, "normalisation.recipe=percentile"),
+    "10-minutes": (
+        *FINAL,
+        "normalisation.recipe=percentile",
+        "training.max_minutes=10",
+        "training.epochs=100",
+    ),
+    "long": (*FINAL, "normalisation.recipe=percentile", "training.epochs=24"),
+}
+
+
+def say(event: Event) -> None:
+    if event.kind == "message":
+        print(event.stage, event.message, flush=True)
+
+
+def manifests(data: Path, work: Path) -> tuple[Manifest, Manifest]:
+    """Write the manifests of S1–S5 and of S6."""
+    work.mkdir(parents=True, exist_ok=True)
+    both = workflows.new_dataset(
+        data,
+        out=work / "all.toml",
+        specimen_regex=r"(S\d)_",
+        contiguous=False,
+        overwrite=True,
+    )
+    kept = tuple(row for row in both.scans if row.specimen != HELD_OUT)
+    rest = tuple(row for row in both.scans if row.specimen == HELD_OUT)
+    return (
+        replace(both, scans=kept).save(work / "s1-s5.toml", overwrite=True),
+        replace(both, scans=rest).save(work / "s6.toml", overwrite=True),
+    )
+
+
+def cross_validate(data: Path, work: Path, variant: str, folds: Sequence[str]) -> None:
+    """Fit with each specimen of S1–S5 kept back in turn, and print a row a fold."""
+    fitting, _ = manifests(data, work)
+    rows = []
+    for fold in folds:
+        settings = load_settings(
+            FitSettings, overrides=[*VARIANTS[variant], f"validation.specimens=[{fold}]"]
+        )
+        run = workflows.fit(
+            str(fitting.path),
+            out=work / f"{variant}-{fold}",
+            settings=settings,
+            overwrite=True,
+            reporter=Reporter(say),
+        )
+        last = run.outcome.history[-1]
+        rows.append((fold, last.val_mean_iou, *last.val_iou, run.outcome.seconds))
+        print(f"| {variant} | {fold} | " + " | ".join(f"{v:.3f}" for v in rows[-1][1:]) + " |")
+    means = np.mean([row[1:] for row in rows], axis=0)
+    print(f"| {variant} | mean | " + " | ".join(f"{v:.3f}" for v in means) + " |", flush=True)
+
+
+def fit(data: Path, work: Path, variant: str, out: str | None) -> None:
+    """Fit to all of S1–S5."""
+    fitting, _ = manifests(data, work)
+    folder = work / (out or variant)
+    resume = (folder / "settings.yaml").exists()
+    run = workflows.fit(
+        str(fitting.path),
+        out=folder,
+        settings=None if resume else load_settings(FitSettings, overrides=VARIANTS[variant]),
+        resume=resume,
+        reporter=Reporter(say),
+    )
+    print(run.as_dict(), run.outcome.plan)
+
+
+def degraded(data: Path, work: Path, kind: str) -> Path:
+    """Write the held-out series with one degradation; the same slices for every row."""
+    folder = work / "degraded" / kind
+    for series in classical.HELD_OUT_SERIES:
+        target = folder / series
+        if target.exists():
+            continue
+        target.mkdir(parents=True)
+        for number, path in enumerate(sorted((data / series / "scan").iterdir())):
+            image = tifffile.imread(path)
+            worse = degrade.DEGRADATIONS[kind](image, degrade.slice_seed(series, number))
+            tifffile.imwrite(target / path.name, worse)
+    return folder
+
+
+def score(data: Path, work: Path, runs: Sequence[Path], report: Path | None) -> None:
+    """Predict and evaluate S6, clean and degraded, by each run; print the table."""
+    _, held_out = manifests(data, work)
+    rows: list[dict[str, Any]] = classical.rows_of(
+        data, classical.HELD_OUT_SERIES, classical.METHODS
+    )
+    for run in runs:
+        for kind in degrade.DEGRADATIONS:
+            scans = degraded(data, work, kind)
+            with tempfile.TemporaryDirectory(dir=work) as labels:
+                workflows.predict(
+                    [scans / series for series in classical.HELD_OUT_SERIES],
+                    model=run / "model.safetensors",
+                    out=labels,
+                    reporter=Reporter(say),
+                )
+                keep = report / run.name if report and kind == "clean" else None
+                found = workflows.evaluate(
+                    str(held_out.path), labels, out=keep, overwrite=True
+                ).evaluation.summary()
+            classes = found["iou"]
+            assert isinstance(classes, dict)
+            rows.append({"method": run.name, "slices": kind, "mean_iou": found["mean_iou"], **classes})
+    print(classical.table(rows))
+    (work / "scores.json").write_text(json.dumps(rows, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("task", choices=["cv", "fit", "score"])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--variant", choices=list(VARIANTS), default="10-minutes")
+    parser.add_argument("--folds", nargs="+", default=["S1", "S2", "S3", "S4", "S5"])
+    parser.add_argument("--out")
+    parser.add_argument("--run", type=Path, action="append", default=[])
+    parser.add_argument("--report", type=Path)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if args.task == "cv":
+        cross_validate(args.data, args.work, args.variant, args.folds)
+    elif args.task == "fit":
+        fit(args.data, args.work, args.variant, args.out)
+    else:
+        score(args.data, args.work, args.run, args.report)
+
+
+if __name__ == "__main__":
+    main()
