@@ -1,0 +1,52 @@
+# `make` alone lists the targets. Each makes the virtual environment by itself, once: it is made
+# again only when pyproject.toml or constraints.txt change. Windows: see README.md.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# For more options of pytest: make test PYTEST="-k tiff -x"
+PYTEST ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-slow lint format bench clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1	/'
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "osteon needs Python 3.11 or newer, and '$(PYTHON)' is not:" \
+	    "$$($(PYTHON) --version 2>&1)"; \
+	  echo "Give another, such as: make test PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP)  ## simulate scans, fit, predict a scan, evaluate, report: into osteon-demo/
+	$(BIN)/osteon demo --out osteon-demo --overwrite
+
+test: $(STAMP)  ## the tests
+	$(BIN)/python -m pytest $(PYTEST)
+
+test-slow: $(STAMP)  ## the tests that take long
+	$(BIN)/python -m pytest -m slow $(PYTEST) || [ $$? -eq 5 ]  # 5: no test is marked slow
+
+lint: $(STAMP)  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP)  ## put the code into ruff's form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## the measurements that need no data
+	$(BIN)/python benchmarks/evaluation.py
+
+clean:  ## remove what make and the tools left, but for the environment
+	rm -rf osteon-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .import_linter_cache
+	find src tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
