@@ -113,20 +113,22 @@ def itk(path: Path, array: np.ndarray, origin: tuple[float, float, float]) -> st
     return path.name
 
 
-def test_a_cropped_mask_by_the_origin_in_its_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", [(1, 10, 5), (2, 7, 3), (0, 13, 11), (3, 9, 23)])
+def test_a_cropped_mask_by_the_origin_in_its_file(tmp_path: Path, at: tuple) -> None:
     start = SimpleITK.GetImageFromArray(IMAGE)
     start.SetSpacing((0.02, 0.02, 0.03))
     start.SetOrigin((1.0, -2.0, 3.0))
-    corner = start.TransformIndexToPhysicalPoint((5, 10, 1))
+    box = tuple(slice(a, a + n) for a, n in zip(at, (3, 20, 20), strict=True))
+    corner = start.TransformIndexToPhysicalPoint(at[::-1])
     row = ScanRow(
         name="a",
         specimen="a",
         image=itk(tmp_path / "scan.nrrd", IMAGE, (1.0, -2.0, 3.0)),
-        mask=itk(tmp_path / "mask.nrrd", LABELS[1:4, 10:30, 5:25], corner),
+        mask=itk(tmp_path / "mask.nrrd", LABELS[box], corner),
     )
     made = open_pair(Manifest(BONE_PORES, (row,), tmp_path / "m.toml"), row)
     expected = np.full_like(LABELS, 255)
-    expected[1:4, 10:30, 5:25] = LABELS[1:4, 10:30, 5:25]
+    expected[box] = LABELS[box]
     np.testing.assert_array_equal(read(made), expected)
 
 

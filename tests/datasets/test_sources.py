@@ -98,6 +98,17 @@ def test_an_item_depends_on_seed_epoch_and_index_alone() -> None:
     assert not any(np.array_equal(a[key][0], b[key][0]) for key in keys)
 
 
+def test_patches_of_one_slice_are_augmented_apart() -> None:
+    # One slice of the patch's size: only the augmentation makes patches differ.
+    settings = PatchSettings(size=SIZE, per_slice=4, max_overlap=1)
+    made = source([scan("a", (1, SIZE, SIZE))], patches=settings, augmentation="reference")
+    seen = {made.item(epoch, k)[1].tobytes() for epoch in range(2) for k in range(4)}
+    firsts = {made.item(epoch, 0)[1].tobytes() for epoch in range(8)}
+    assert len({made.item(0, k)[0].tobytes() for k in range(4)}) > 1
+    assert len(seen) > 2
+    assert len(firsts) > 2
+
+
 def test_patches_of_one_slice_and_epoch_overlap_little() -> None:
     pairs = [scan("a", (1, 100, 100))]
     made = source(pairs, patches=PatchSettings(size=SIZE, per_slice=4, max_overlap=0.1))
