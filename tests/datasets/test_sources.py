@@ -171,7 +171,7 @@ def test_a_spawned_process_gets_the_same() -> None:
     assert len(pickle.dumps(made._cache)) < 500
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        image, labels = pool.submit(made.item, 1, 2).result(timeout=60)
+        image, labels = pool.submit(made.item, 1, 2).result(timeout=240)
     np.testing.assert_array_equal(image, expected[0])
     np.testing.assert_array_equal(labels, expected[1])
 
