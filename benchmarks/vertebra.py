@@ -42,17 +42,20 @@ QUICK = (
 )
 #: Equal patches for choices by cross-validation, whatever the load of the machine.
 CV = (*QUICK, "patches.per_slice=2", "training.epochs=5", "validation.max_slices=4")
-FINAL = (*QUICK, "validation.method=none", "patches.per_slice=4")
+FINAL = (
+    *QUICK,
+    "validation.method=none",
+    "patches.per_slice=4",
+    "normalisation.recipe=percentile",
+    "augmentation.preset=geometric",
+)
+PERCENTILE, GEOMETRIC = "normalisation.recipe=percentile", "augmentation.preset=geometric"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "cv-zscore": CV,
-    "cv-percentile": (*CV, "normalisation.recipe=percentile"),
-    "10-minutes": (
-        *FINAL,
-        "normalisation.recipe=percentile",
-        "training.max_minutes=10",
-        "training.epochs=100",
-    ),
-    "long": (*FINAL, "normalisation.recipe=percentile", "training.epochs=24"),
+    "cv-percentile": (*CV, PERCENTILE),
+    "cv-percentile-geometric": (*CV, PERCENTILE, GEOMETRIC),
+    "10-minutes": (*FINAL, "training.max_minutes=10", "training.epochs=100"),
+    "50-minutes": (*FINAL, "training.max_minutes=50", "training.epochs=1000"),
 }
 
 
@@ -153,7 +156,9 @@ def score(data: Path, work: Path, runs: Sequence[Path], report: Path | None) -> 
                 ).evaluation.summary()
             classes = found["iou"]
             assert isinstance(classes, dict)
-            rows.append({"method": run.name, "slices": kind, "mean_iou": found["mean_iou"], **classes})
+            rows.append(
+                {"method": run.name, "slices": kind, "mean_iou": found["mean_iou"], **classes}
+            )
     print(classical.table(rows))
     (work / "scores.json").write_text(json.dumps(rows, indent=1))
 

@@ -1,16 +1,21 @@
-"""The public API: a stage, its report, its folder."""
+"""The public API: a stage, its report, its folder. Each is imported on first use."""
 
 from __future__ import annotations
 
-from osteon.workflows.demonstrating import Demonstration, demo
-from osteon.workflows.evaluating import EvaluationRun, evaluate
-from osteon.workflows.fitting import FitRun, fit
-from osteon.workflows.predicting import PredictionRun, predict
-from osteon.workflows.preparing import check_dataset, new_dataset
-from osteon.workflows.simulating import simulate_cohort, simulate_scan
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from osteon.workflows.demonstrating import Demonstration, demo
+    from osteon.workflows.evaluating import EvaluateOptions, EvaluationRun, evaluate
+    from osteon.workflows.fitting import FitRun, fit
+    from osteon.workflows.predicting import PredictionRun, predict
+    from osteon.workflows.preparing import check_dataset, new_dataset
+    from osteon.workflows.simulating import simulate_cohort, simulate_scan
 
 __all__ = [
     "Demonstration",
+    "EvaluateOptions",
     "EvaluationRun",
     "FitRun",
     "PredictionRun",
@@ -23,3 +28,27 @@ __all__ = [
     "simulate_cohort",
     "simulate_scan",
 ]
+
+#: Where each name is defined. Imported on use: a simulation needs no torch, a prediction no
+#: training loop, and both start the sooner for it.
+_HOMES = {
+    "Demonstration": "demonstrating",
+    "EvaluateOptions": "evaluating",
+    "EvaluationRun": "evaluating",
+    "FitRun": "fitting",
+    "PredictionRun": "predicting",
+    "check_dataset": "preparing",
+    "demo": "demonstrating",
+    "evaluate": "evaluating",
+    "fit": "fitting",
+    "new_dataset": "preparing",
+    "predict": "predicting",
+    "simulate_cohort": "simulating",
+    "simulate_scan": "simulating",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'osteon.workflows' has no attribute '{name}'")
+    return getattr(importlib.import_module(f"osteon.workflows.{_HOMES[name]}"), name)
