@@ -129,13 +129,7 @@ def fit(
             reporter=reporter,
         )
         write_bytes(folder.plan, json.dumps(plan.as_dict(), indent=1).encode())
-    stream = BatchStream(
-        data.source,
-        batch_size=settings.training.batch_size,
-        seed=settings.seed,
-        total=plan.total_steps,
-        workers=plan.workers,
-    )
+    stream = _stream(data.source, settings, plan)
     watch = Watch(
         stream,
         data.tiles,
@@ -162,6 +156,16 @@ def fit(
         time.monotonic() - started,
         peak_memory(),
         str(device),
+    )
+
+
+def _stream(source: PatchSource, settings: FitSettings, plan: FitPlan) -> BatchStream:
+    return BatchStream(
+        source,
+        batch_size=settings.training.batch_size,
+        seed=settings.seed,
+        total=plan.total_steps,
+        workers=plan.workers,
     )
 
 

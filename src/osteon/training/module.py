@@ -112,7 +112,7 @@ class FitModule(pl.LightningModule):
         self._total_steps = total_steps
         self._layout = arithmetic.memory_format
         # Buffers, so that a fit that is resumed within an epoch reports the whole epoch's loss.
-        self.register_buffer("loss_sum", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("loss_sum", torch.zeros(()))
         self.register_buffer("loss_count", torch.zeros((), dtype=torch.int64))
         self.loss_sum: torch.Tensor
         self.loss_count: torch.Tensor
@@ -126,7 +126,7 @@ class FitModule(pl.LightningModule):
         images, labels = batch
         logits = self.network(images.to(memory_format=self._layout))
         loss: torch.Tensor = self.loss(logits, labels)
-        self.loss_sum += loss.detach().double()
+        self.loss_sum += loss.detach().float()
         self.loss_count += 1
         return loss
 

@@ -18,7 +18,7 @@ SCANS = 6
 SIZE, SLICES = 160, 48
 #: Small and quick, so that it shows the way in minutes without a GPU; not the paper's settings.
 SETTINGS = (
-    "training.max_minutes=1.5",
+    "training.max_minutes=2.5",
     "training.epochs=200",
     "training.batch_size=8",
     "patches.size=128",
