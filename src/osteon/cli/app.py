@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from osteon import __version__
-from osteon.cli.console import Console, Say, settings_epilogue
+from osteon.cli.console import Console, Say, report_error
 from osteon.cli.data import dataset_app, model_app, simulate_app
 from osteon.cli.options import (
     AsJson,
@@ -19,9 +20,10 @@ from osteon.cli.options import (
     Set,
     SettingsFile,
     run_command,
+    settings_of,
 )
+from osteon.cli.settings_help import FitCommand, PredictCommand
 from osteon.errors import ExitCode, UsageError
-from osteon.settings import FitSettings, PredictSettings, load_settings
 
 app = typer.Typer(
     name="osteon",
@@ -53,9 +55,9 @@ def _root(
     pass
 
 
-@app.command(epilog=settings_epilogue(FitSettings))
+@app.command(cls=FitCommand)
 def fit(
-    dataset: Annotated[Path, typer.Argument(help="Dataset manifest (TOML).")],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset manifest (TOML).")],
     out: OutDir,
     settings: SettingsFile = None,
     set_: Set = None,
@@ -66,12 +68,11 @@ def fit(
     events: Events = Say.TEXT,
 ) -> None:
     """Fit a model to the scans and masks of a dataset → OUT/model.safetensors, OUT/report.html."""
-    overrides = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
-    chosen = None
-    if not resume or settings is not None or overrides:
-        chosen = load_settings(FitSettings, settings, overrides=overrides)
 
     def work(console: Console) -> dict[str, Any]:
+        chosen = None
+        if not resume or settings is not None or set_ or seed is not None:
+            chosen = settings_of("FitSettings", settings, set_, seed=seed)
         from osteon import workflows
 
         run = workflows.fit(
@@ -84,17 +85,20 @@ def fit(
         )
         console.say(f"model:  {run.model}\nreport: {run.report}")
         if run.outcome.stopped:
-            console.say(f"stopped early; go on with: osteon fit {dataset} --out {out} --resume")
+            console.say(f"stopped early ({run.outcome.stopped})")
+            console.say(f"go on by: osteon fit {dataset} --out {out} --resume")
             if console.interrupted:
                 console.code = ExitCode.INTERRUPTED
         return run.as_dict()
 
-    run_command(work, as_json=as_json, events=events)
+    run_command("fit", work, as_json=as_json, events=events)
 
 
-@app.command(epilog=settings_epilogue(PredictSettings))
+@app.command(cls=PredictCommand)
 def predict(
-    scans: Annotated[list[Path], typer.Argument(help="Folders of slices, or files.")],
+    scans: Annotated[
+        list[Path], typer.Argument(metavar="SCAN", help="Folders of slices, or files.")
+    ],
     model: Annotated[Path, typer.Option("--model", help="Model file (model.safetensors).")],
     out: Annotated[
         Path,
@@ -113,11 +117,11 @@ def predict(
     events: Events = Say.TEXT,
 ) -> None:
     """Segment whole scans with a model."""
-    named = {"backend": backend, "device": device, "memory": memory}
-    overrides = [*(set_ or []), *(f"{k}={v}" for k, v in named.items() if v is not None)]
-    chosen = load_settings(PredictSettings, overrides=overrides)
 
     def work(console: Console) -> dict[str, Any]:
+        chosen = settings_of(
+            "PredictSettings", None, set_, backend=backend, device=device, memory=memory
+        )
         from osteon.workflows import predicting
 
         runs = predicting.predict(
@@ -138,7 +142,7 @@ def predict(
         console.code = predicting.exit_code(runs)
         return {"scans": [run.as_dict() for run in runs]}
 
-    run_command(work, as_json=as_json, events=events)
+    run_command("predict", work, as_json=as_json, events=events)
 
 
 @app.command()
@@ -177,18 +181,18 @@ def evaluate(
 
     def work(console: Console) -> dict[str, Any]:
         from osteon import workflows
-        from osteon.workflows.evaluating import EvaluateOptions
 
+        options = workflows.EvaluateOptions(
+            slices=_range(slices),
+            remap=_remap("--remap", remap),
+            labels_remap=_remap("--labels-remap", labels_remap),
+            scan=scan,
+        )
         run = workflows.evaluate(
             truth,
             labels,
             out=out,
-            options=EvaluateOptions(
-                slices=_range(slices),
-                remap=_remap(remap),
-                labels_remap=_remap(labels_remap),
-                scan=scan,
-            ),
+            options=options,
             overwrite=overwrite,
             reporter=console.reporter,
         )
@@ -197,7 +201,7 @@ def evaluate(
             console.say(f"report: {run.report}")
         return run.as_dict()
 
-    run_command(work, as_json=as_json, events=events)
+    run_command("evaluate", work, as_json=as_json, events=events)
 
 
 @app.command()
@@ -218,42 +222,46 @@ def demo(
         console.say(f"report of the evaluation: {shown.evaluation.report}")
         return {"fit": shown.fit.as_dict(), "evaluation": shown.evaluation.as_dict()}
 
-    run_command(work, as_json=as_json, events=events)
+    run_command("demo", work, as_json=as_json, events=events)
 
 
 def _range(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
-    first, colon, last = text.partition(":")
-    try:
-        if not colon:
-            raise ValueError
-        return int(first), int(last)
-    except ValueError:
+    first, _, last = (part.strip() for part in text.partition(":"))
+    if not (first.isdecimal() and last.isdecimal() and int(first) < int(last)):
         raise UsageError(
-            f"'{text}' is not a range", where="--slices", mend="such as 96:128"
-        ) from None
+            f"'{text}' is not a range of slices",
+            where="--slices",
+            mend="give the first slice and the one after the last, such as 96:128",
+        )
+    return int(first), int(last)
 
 
-def _remap(items: list[str] | None) -> dict[int, str] | None:
+def _remap(option: str, items: list[str] | None) -> dict[int, str] | None:
     if not items:
         return None
-    out = {}
+    out: dict[int, str] = {}
     for item in items:
-        value, sign, name = item.partition("=")
-        if not sign or not value.strip().isdigit():
+        value, _, name = (part.strip() for part in item.partition("="))
+        if not value.isdecimal() or not name:
             raise UsageError(
-                f"'{item}' is not of the form VALUE=CLASS", where="--remap", mend="such as 255=bone"
+                f"'{item}' is not of the form VALUE=CLASS", where=option, mend="such as 255=bone"
             )
-        out[int(value)] = name.strip()
+        if int(value) in out:
+            raise UsageError(f"the value {int(value)} is given twice", where=option)
+        out[int(value)] = name
     return out
 
 
-def main() -> None:
-    """Run the command line; the only place where errors become exit codes."""
-    from osteon.cli.console import report_error
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; the only place where errors become exit codes.
 
+    Args:
+        arguments: The words after ``osteon``; None: those of this process.
+    """
     try:
-        app(standalone_mode=True)
+        words = None if arguments is None else list(arguments)
+        app(words, prog_name="osteon", standalone_mode=True)
     except Exception as error:
         sys.exit(int(report_error(error)))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Mapping
 from enum import StrEnum
 from types import FrameType, TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import BaseModel
 from rich.console import Console as RichConsole
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from osteon.errors import ExitCode, OsteonError, OsteonWarning
 from osteon.events import Event, Reporter
-from osteon.settings import settings_help
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class Say(StrEnum):
@@ -27,26 +29,6 @@ class Say(StrEnum):
     TEXT = "text"
     JSONL = "jsonl"
     NONE = "none"
-
-
-def settings_epilogue(kind: type[BaseModel]) -> str:
-    """Make the list of settings below a command's help, from the settings' own descriptions.
-
-    Args:
-        kind: The settings class.
-
-    Returns:
-        Text for the help page; rows are kept apart by blank lines, as the renderer needs.
-    """
-    rows = [
-        f"[bold]{name}[/bold] (default {_escaped(default)}): {_escaped(text)}"
-        for name, default, text in settings_help(kind)
-    ]
-    return "Settings, for --set NAME=VALUE and YAML files:\n\n" + "\n\n".join(rows)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("[", r"\[")
 
 
 class Console:
@@ -81,6 +63,16 @@ class Console:
         if not self._quiet:
             print(text)
 
+    def result(self, stage: str, data: Mapping[str, Any]) -> None:
+        """Tell the result to whoever reads the events.
+
+        Args:
+            stage: The command.
+            data: The result.
+        """
+        if self._say is Say.JSONL:
+            self._tell(Event("result", stage, data=data))
+
     def __enter__(self) -> Self:
         self._old_handler = signal.signal(signal.SIGINT, self._interrupt)
         self._caught = warnings.catch_warnings()
@@ -106,7 +98,8 @@ class Console:
             raise KeyboardInterrupt
         self.interrupted = True
         self.reporter.stop.request("interrupted from the keyboard")
-        self._rich.print("stopping after this step; press Ctrl-C again to stop at once")
+        text = "stopping after this step; press Ctrl-C again to stop at once"
+        self._tell(Event("message", "osteon", message=text))
 
     def _warn(self, message: Any, category: type[Warning], *rest: Any) -> None:
         if not isinstance(message, OsteonWarning) or str(message) in self._seen:
@@ -121,11 +114,12 @@ class Console:
         if self._say is Say.NONE:
             return
         if self._say is Say.JSONL:
-            print(json.dumps(_plain(event)), file=sys.stderr, flush=True)
+            print(json.dumps(_plain(event.as_dict())), file=sys.stderr, flush=True)
         elif event.kind == "message":
-            self._rich.print(event.message or "", markup=False)
+            # Not wrapped where nobody's window asks for it: a log is searched by line.
+            self._rich.print(event.message or "", markup=False, soft_wrap=True)
         elif event.kind == "warning":
-            self._rich.print(f"warning: {event.message}", markup=False)
+            self._rich.print(f"warning: {event.message}", markup=False, soft_wrap=True)
         elif self._rich.is_terminal:
             self._draw(event)
 
@@ -148,6 +142,8 @@ class Console:
 
     def _open_bar(self) -> Progress:
         if self._bar is None:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(),
@@ -182,29 +178,47 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
 
 
-def _plain(event: Event) -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    for key, value in event.as_dict().items():
-        if isinstance(value, float) and value != value:
-            value = None
-        elif isinstance(value, dict):
-            value = {k: None if isinstance(v, float) and v != v else v for k, v in value.items()}
-        out[key] = value
-    return out
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def report_error(error: Exception) -> ExitCode:
+def print_json(value: Mapping[str, Any]) -> None:
+    """Print a result as one JSON object on standard output; NaN becomes null.
+
+    Args:
+        value: The result.
+    """
+    print(json.dumps(_plain(value), indent=1))
+
+
+def report_error(error: BaseException, say: Say = Say.TEXT) -> ExitCode:
     """Tell the user of an error and say with which code to exit.
 
     Args:
         error: What was raised.
+        say: How standard error is written.
 
     Returns:
         The exit code; a traceback is printed only for bugs of osteon.
     """
     if isinstance(error, OsteonError):
-        print(f"error: {error}", file=sys.stderr)
+        if say is Say.JSONL:
+            told = {"what": error.what, "where": error.where, "mend": error.mend}
+            line = {"kind": "error", "message": str(error), "data": told}
+            print(json.dumps({**line, "exit_code": int(error.exit_code)}), file=sys.stderr)
+        else:
+            print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        if say is not Say.JSONL:
+            print("interrupted; what was finished is kept", file=sys.stderr)
+        return ExitCode.INTERRUPTED
     traceback.print_exception(error)
     print("error: this is a bug in osteon; please report it with the lines above", file=sys.stderr)
     return ExitCode.UNEXPECTED

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from osteon.cli.console import Console, Say, settings_epilogue
+from osteon.cli.console import Console, Say
 from osteon.cli.options import (
     AsJson,
     Events,
@@ -17,9 +17,10 @@ from osteon.cli.options import (
     Set,
     SettingsFile,
     run_command,
+    settings_of,
 )
+from osteon.cli.settings_help import SimulateCommand
 from osteon.errors import ExitCode
-from osteon.settings import FitSettings, SimulateSettings, load_settings
 
 dataset_app = typer.Typer(no_args_is_help=True, help="Make and examine dataset manifests.")
 simulate_app = typer.Typer(no_args_is_help=True, help="Simulate micro-CT scans with exact labels.")
@@ -35,7 +36,9 @@ class Suite(StrEnum):
 
 @dataset_app.command("new")
 def dataset_new(
-    folder: Annotated[Path, typer.Argument(help="Folder with <name>/scan and <name>/mask.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder with <name>/scan and <name>/mask.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Manifest to write (TOML).")],
     specimen: Annotated[
         str | None,
@@ -57,6 +60,7 @@ def dataset_new(
 
     def work(console: Console) -> dict[str, Any]:
         from osteon import workflows
+        from osteon.workflows.record import count
 
         manifest = workflows.new_dataset(
             folder,
@@ -66,27 +70,29 @@ def dataset_new(
             overwrite=overwrite,
         )
         specimens = sorted({row.specimen for row in manifest.scans})
-        console.say(f"{out}: {len(manifest.scans)} scans of {len(specimens)} specimens")
+        scans = count(len(manifest.scans), "scan")
+        console.say(f"{out}: {scans} of {count(len(specimens), 'specimen')}")
         console.say(f"next: osteon dataset check {out}")
         return {"manifest": str(out), "scans": len(manifest.scans), "specimens": specimens}
 
-    run_command(work, as_json=as_json, events=events)
+    run_command("dataset new", work, as_json=as_json, events=events)
 
 
 @dataset_app.command("check")
 def dataset_check(
-    dataset: Annotated[Path, typer.Argument(help="Dataset manifest (TOML).")],
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset manifest (TOML).")],
     settings: SettingsFile = None,
     set_: Set = None,
     as_json: AsJson = False,
     events: Events = Say.TEXT,
 ) -> None:
     """Examine a dataset for what would spoil a fit; exits with 3 if there are errors."""
-    chosen = load_settings(FitSettings, settings, overrides=set_ or [])
 
     def work(console: Console) -> dict[str, Any]:
         from osteon import workflows
+        from osteon.workflows.record import count
 
+        chosen = settings_of("FitSettings", settings, set_)
         findings = workflows.check_dataset(dataset, settings=chosen, reporter=console.reporter)
         for finding in findings:
             console.say(f"{finding.severity}: {finding.text} [{finding.name}]")
@@ -95,20 +101,22 @@ def dataset_check(
                 console.say(f"  mend:  {finding.mend}")
         errors = sum(f.severity == "error" for f in findings)
         warnings = sum(f.severity == "warning" for f in findings)
-        console.say(f"{errors} errors, {warnings} warnings")
+        console.say(f"{count(errors, 'error')}, {count(warnings, 'warning')}")
         if errors:
             console.code = ExitCode.INPUT
         return {"findings": [f.as_dict() for f in findings], "errors": errors}
 
-    run_command(work, as_json=as_json, events=events)
+    run_command("dataset check", work, as_json=as_json, events=events)
 
 
-def _simulate(kind: Suite, out: Path, chosen: SimulateSettings, **options: Any) -> None:
+def _simulate(kind: Suite, out: Path, set_: list[str] | None, **options: Any) -> None:
     index, overwrite = options["index"], options["overwrite"]
 
     def work(console: Console) -> dict[str, Any]:
         from osteon import workflows
+        from osteon.workflows.record import count
 
+        chosen = settings_of("SimulateSettings", None, set_, seed=options["seed"])
         if kind is Suite.SCAN:
             manifest = workflows.simulate_scan(
                 out, settings=chosen, index=index, overwrite=overwrite, reporter=console.reporter
@@ -117,13 +125,13 @@ def _simulate(kind: Suite, out: Path, chosen: SimulateSettings, **options: Any) 
             manifest = workflows.simulate_cohort(
                 out, settings=chosen, overwrite=overwrite, reporter=console.reporter
             )
-        console.say(f"{len(manifest.scans)} scans, manifest: {manifest.path}")
+        console.say(f"{count(len(manifest.scans), 'scan')}, manifest: {manifest.path}")
         return {"manifest": str(manifest.path), "scans": [row.name for row in manifest.scans]}
 
-    run_command(work, as_json=options["as_json"], events=options["events"])
+    run_command("simulate", work, as_json=options["as_json"], events=options["events"])
 
 
-@simulate_app.command("scan", epilog=settings_epilogue(SimulateSettings))
+@simulate_app.command("scan", cls=SimulateCommand)
 def simulate_scan(
     out: OutDir,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
@@ -137,7 +145,8 @@ def simulate_scan(
     _simulate(
         Suite.SCAN,
         out,
-        _simulation(set_, seed),
+        set_,
+        seed=seed,
         index=index,
         overwrite=overwrite,
         as_json=as_json,
@@ -145,7 +154,7 @@ def simulate_scan(
     )
 
 
-@simulate_app.command("cohort", epilog=settings_epilogue(SimulateSettings))
+@simulate_app.command("cohort", cls=SimulateCommand)
 def simulate_cohort(
     out: OutDir,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
@@ -158,7 +167,8 @@ def simulate_cohort(
     _simulate(
         Suite.COHORT,
         out,
-        _simulation(set_, seed),
+        set_,
+        seed=seed,
         index=0,
         overwrite=overwrite,
         as_json=as_json,
@@ -166,14 +176,9 @@ def simulate_cohort(
     )
 
 
-def _simulation(set_: list[str] | None, seed: int | None) -> SimulateSettings:
-    overrides = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
-    return load_settings(SimulateSettings, overrides=overrides)
-
-
 @model_app.command("show")
 def model_show(
-    model: Annotated[Path, typer.Argument(help="Model file.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")],
     as_json: AsJson = False,
 ) -> None:
     """Say what a model is, what it was fitted to and how well it scored."""
@@ -186,7 +191,7 @@ def model_show(
         console.say(describe(loaded))
         return loaded.spec.as_dict()
 
-    run_command(work, as_json=as_json, events=Say.TEXT)
+    run_command("model show", work, as_json=as_json, events=Say.TEXT)
 
 
 @model_app.command("list")
@@ -203,4 +208,4 @@ def model_list(as_json: AsJson = False) -> None:
                 console.say(f"  {name:<28}{text}")
         return tables
 
-    run_command(work, as_json=as_json, events=Say.TEXT)
+    run_command("model list", work, as_json=as_json, events=Say.TEXT)

@@ -37,7 +37,7 @@ def describe(model: Model) -> str:
         f"protocol:       {spec.labels.protocol}",
         f"normalisation:  {spec.recipe} (version {spec.recipe_version})",
         "fitted to:      "
-        + (f"voxels of {sizes[0]:g} to {sizes[1]:g} µm" if sizes else "scans of unknown voxel size")
+        + (f"voxels of {_range(sizes)} µm" if sizes else "scans of unknown voxel size")
         + (f", {', '.join(spec.ranges.dtypes)}" if spec.ranges.dtypes else ""),
     ]
     best = spec.provenance.get("best")
@@ -45,13 +45,20 @@ def describe(model: Model) -> str:
         lines.append(
             f"validation:     mean IoU {best['val_mean_iou']:.4f} in epoch {best['epoch']}"
         )
+    else:
+        lines.append("validation:     not measured")
     lines.append(f"made:           {spec.provenance.get('made', 'unknown')}")
-    lines.append(f"weights SHA-256 {spec.weights_sha256}")
+    lines.append(f"weights:        SHA-256 {spec.weights_sha256}")
     return "\n".join(lines)
 
 
 #: State that is not fitted: statistics of batch normalisation.
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def _range(sizes: tuple[float, float]) -> str:
+    low, high = (f"{size:.4g}" for size in sizes)
+    return low if low == high else f"{low} to {high}"
 
 
 def choices() -> dict[str, Any]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from osteon.cli.console import Console, Say
-from osteon.errors import ExitCode
+from osteon.cli.console import Console, Say, print_json, report_error
+from osteon.errors import ExitCode, OsteonError
 
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the result.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
@@ -25,22 +24,52 @@ SettingsFile = Annotated[
 ]
 
 
-def run_command(work: Callable[[Console], dict[str, Any]], *, as_json: bool, events: Say) -> None:
-    """Run the work of a command: progress, warnings, Ctrl-C, JSON, exit code.
+def run_command(
+    name: str, work: Callable[[Console], dict[str, Any]], *, as_json: bool, events: Say
+) -> None:
+    """Run the work of a command: progress, warnings, Ctrl-C, errors, JSON, exit code.
 
     Args:
+        name: The command.
         work: The work; returns the result as a JSON-compatible dictionary.
         as_json: Print that dictionary instead of text.
         events: How progress is told.
 
     Raises:
-        typer.Exit: If the command asks for another exit code than 0.
+        typer.Exit: If the exit code is not 0.
     """
-    with Console(events, quiet=as_json) as console:
-        result = work(console)
+    try:
+        with Console(events, quiet=as_json) as console:
+            result = work(console)
+            console.result(name, result)
+        code = console.code
+    except (OsteonError, KeyboardInterrupt) as error:
+        raise typer.Exit(int(report_error(error, events))) from None
     if as_json:
-        from osteon.workflows.record import finite
+        print_json(result)
+    if code is not ExitCode.OK:
+        raise typer.Exit(int(code))
 
-        print(json.dumps(finite(result), indent=1))
-    if console.code is not ExitCode.OK:
-        raise typer.Exit(int(console.code))
+
+def settings_of(kind: str, file: Path | None, overrides: list[str] | None, **named: object) -> Any:
+    """Read settings from a file, ``--set`` and options of their own, which win.
+
+    Args:
+        kind: Name of the settings class.
+        file: YAML file, or None.
+        overrides: What ``--set`` gave.
+        **named: Options by the name of their setting; None where not given.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InputError: If the file is missing or not YAML.
+        UsageError: If a name or value is wrong.
+    """
+    # Imported here: a help page does not wait for the settings of every command.
+    import osteon.settings
+
+    given = [f"{key}={value}" for key, value in named.items() if value is not None]
+    chosen = getattr(osteon.settings, kind)
+    return osteon.settings.load_settings(chosen, file, overrides=[*(overrides or []), *given])

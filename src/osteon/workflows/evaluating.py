@@ -14,16 +14,18 @@ from osteon.errors import InputError, OsteonError, OutputError, UsageError
 from osteon.evaluation import Evaluation, ScanEvaluation
 from osteon.evaluation import Pair as Judged
 from osteon.evaluation import evaluate as judge
+from osteon.evaluation.files import write_csv
 from osteon.events import Reporter
 from osteon.formats import open_volume
 from osteon.labels import BONE_PORES, IGNORE, LabelScheme
 from osteon.reports import EvaluationReport, SlicePicture, write_evaluation_report
 from osteon.volume import Slab, Volume
-from osteon.workflows.record import machine, read_json, versions
+from osteon.workflows.record import check_folder, count, machine, read_json, versions
 
 #: Scans whose slices the report shows; the tables have all.
 MOST_SCANS_SHOWN = 6
 Remap = Mapping[int, str]
+_FILES = ("evaluation.csv", "slices.csv", "evaluation.json", "report.html")
 
 
 @dataclass(frozen=True)
@@ -102,34 +104,47 @@ def evaluate(
     """
     options = options or EvaluateOptions()
     folder = None if out is None else Path(out)
-    if folder is not None and (folder / "evaluation.json").exists() and not overwrite:
-        raise OutputError(
-            "there is an evaluation in this folder already",
-            where=folder,
-            mend="choose another folder, or replace it by --overwrite",
-        )
+    if folder is not None:
+        _check_out(folder, overwrite=overwrite)
     scheme, cases = _cases(Path(truth), Path(labels), options)
-    scans = {case.judged.name: case.scan for case in cases}
     result = judge((case.judged for case in cases), scheme=scheme, reporter=reporter)
     if folder is None:
         return EvaluationRun(result, None, None)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    report = _write(result, cases, folder, options=options, overwrite=overwrite)
+    return EvaluationRun(result, folder, report)
+
+
+def _check_out(folder: Path, *, overwrite: bool) -> None:
+    check_folder(folder)
+    there = [name for name in _FILES if (folder / name).exists()]
+    if there and not overwrite:
         raise OutputError(
-            f"the folder cannot be made: {error.strerror or error}",
+            f"there is an evaluation in this folder already ({', '.join(there)})",
             where=folder,
-            mend="choose another folder for --out",
-        ) from None
-    result.write_csv(folder / "evaluation.csv", overwrite=overwrite)
-    result.write_slices_csv(folder / "slices.csv", overwrite=overwrite)
-    result.write_json(folder / "evaluation.json", overwrite=overwrite)
-    report = folder / "report.html"
-    pairs = {case.judged.name: case.judged for case in cases}
+            mend="choose another folder, or replace it by --overwrite",
+        )
+
+
+def _write(
+    result: Evaluation,
+    cases: Sequence[_Case],
+    folder: Path,
+    *,
+    options: EvaluateOptions,
+    overwrite: bool,
+) -> Path:
+    table, by_slice, record, report = (folder / name for name in _FILES)
+    first = options.slices[0] if options.slices else 0
+    result.write_csv(table, overwrite=overwrite)
+    # Slices are counted as in the file, also where only some of them were compared.
+    rows = [{**row, "z": int(str(row["z"])) + first} for row in result.slice_table()]
+    write_csv(by_slice, rows, overwrite=overwrite)
+    result.write_json(record, overwrite=overwrite)
+    opened = {case.judged.name: case for case in cases}
     pictures = [
         picture
         for scan in result.scans[:MOST_SCANS_SHOWN]
-        for picture in _pictures(scan, pairs[scan.name], scans[scan.name])
+        for picture in _pictures(scan, opened[scan.name], first)
     ]
     write_evaluation_report(
         report,
@@ -138,10 +153,10 @@ def evaluate(
             + (" …" if len(result.scans) > 3 else ""),
             rows=result.table(),
             confusion=result.pooled,
-            scheme=scheme,
+            scheme=result.scans[0].scheme,
             summary=result.sentences(),
             notes=result.notes(),
-            slices={scan.name: scan.slice_scores() for scan in result.scans},
+            slices={scan.name: _from(first, scan.slice_scores()) for scan in result.scans},
             pictures=pictures,
             settings=_options_dict(options),
             versions={**versions(), **machine()},
@@ -153,7 +168,12 @@ def evaluate(
         ),
         overwrite=overwrite,
     )
-    return EvaluationRun(result, folder, report)
+    return report
+
+
+def _from(first: int, scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Put NaN before the first slice that was compared, so that the chart counts as the file."""
+    return np.concatenate([np.full((first, scores.shape[1]), np.nan), scores])
 
 
 def _options_dict(options: EvaluateOptions) -> dict[str, object]:
@@ -176,8 +196,8 @@ def _cases(truth: Path, labels: Path, options: EvaluateOptions) -> tuple[LabelSc
             remap=options.remap,
             labels_remap=options.labels_remap,
         )
-        scan = options.scan or _recorded_scan(labels)
-        return BONE_PORES, [_Case(judged, None if scan is None else part(open_volume(scan)))]
+        return BONE_PORES, [_Case(judged, _scan_of(judged, labels, options))]
+    _check_manifest_options(options)
     manifest = Manifest.load(truth)
     rows = [row for row in manifest.scans if row.mask is not None]
     # A manifest's masks are class values already, with 255 where nothing is labelled.
@@ -202,10 +222,55 @@ def _cases(truth: Path, labels: Path, options: EvaluateOptions) -> tuple[LabelSc
     return manifest.labels, cases
 
 
+def _check_manifest_options(options: EvaluateOptions) -> None:
+    given = [("--remap", options.remap), ("--scan", options.scan)]
+    for name, value in given:
+        if value is not None:
+            raise UsageError(
+                f"{name} does not go with a manifest, which says it for each scan",
+                where=name,
+                mend="leave it out; a remap is an entry of a scan in the manifest",
+            )
+
+
 def _part(slices: tuple[int, int] | None) -> Callable[[Volume], Volume]:
     if slices is None:
         return lambda volume: volume
-    return lambda volume: Slab(volume, slice(*slices))
+    first, last = slices
+
+    def part(volume: Volume) -> Volume:
+        if not 0 <= first < last <= volume.shape[0]:
+            raise UsageError(
+                f"there are no slices {first}:{last} in a volume of "
+                f"{count(volume.shape[0], 'slice')}",
+                where=volume.path,
+                mend=f"--slices FIRST:LAST+1, within 0:{volume.shape[0]}",
+            )
+        return Slab(volume, slice(first, last))
+
+    return part
+
+
+def _scan_of(judged: Judged, labels: Path, options: EvaluateOptions) -> Volume | None:
+    """Open the scan that is shown; one that was named has to fit, one that was found may not."""
+    part, path = _part(options.slices), options.scan or _recorded_scan(labels)
+    if path is None:
+        return None
+    try:
+        scan = part(open_volume(path))
+    except OsteonError:
+        if options.scan is not None:
+            raise
+        return None
+    if scan.shape == judged.truth.shape:
+        return scan
+    if options.scan is None:
+        return None
+    raise InputError(
+        f"scan and truth differ in shape (z, y, x): {scan.shape} and {judged.truth.shape}",
+        where=f"{path} and {judged.truth.path}",
+        mend="give the scan that the labels are of, or leave out --scan",
+    )
 
 
 def _labels_of(name: str, labels: Path, *, alone: bool) -> Path:
@@ -239,17 +304,17 @@ def _recorded_scan(labels: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def _pictures(scan: ScanEvaluation, judged: Judged, image: Volume | None) -> Sequence[SlicePicture]:
-    if image is not None and image.shape != judged.truth.shape:
-        image = None
+def _pictures(scan: ScanEvaluation, case: _Case, first: int) -> Sequence[SlicePicture]:
+    judged, image = case.judged, case.scan
     pictures = []
     for z, why in scan.typical_slices():
         one = slice(z, z + 1)
         truth = _classes(judged.truth.read(one)[0], judged.remap, scan.scheme)
         labels = _classes(judged.labels.read(one)[0], judged.labels_remap, scan.scheme)
         shown = np.zeros(truth.shape, np.uint8) if image is None else image.read(one)[0]
-        note = why if image is not None else f"{why} The scan was not given (--scan)."
-        pictures.append(SlicePicture(scan.name, z, shown, labels, truth, scan.voxel_size[2], note))
+        note = why if image is not None else f"{why} The scan was not found; name it by --scan."
+        size = scan.voxel_size[2]
+        pictures.append(SlicePicture(scan.name, z + first, shown, labels, truth, size, note))
     return pictures
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from osteon.datasets import (
     GridTiles,
     Manifest,
     Pair,
+    Part,
     SlicePatches,
     Split,
     content_hash,
@@ -22,29 +22,24 @@ from osteon.datasets import (
     scan_statistics,
     split,
 )
-from osteon.errors import InputError, OutputError, UsageError
+from osteon.errors import Stopped
 from osteon.events import Reporter
 from osteon.intensity import Statistics, load_recipe
 from osteon.model_file import Model, ModelSpec, TrainingRanges, save_model
 from osteon.networks import NetworkSpec
 from osteon.prediction import parse_memory
-from osteon.settings import FitSettings, load_settings
+from osteon.settings import FitSettings
 from osteon.settings.base import SCHEMA as SETTINGS_SCHEMA
 from osteon.training import EpochRow, FitData, FitFolder, FitOutcome
 from osteon.training import fit as fit_network
 from osteon.workflows.fit_report import write_report
-from osteon.workflows.record import (
-    finite,
-    machine,
-    now,
-    read_json,
-    versions,
-    write_json,
-    write_text,
-)
+from osteon.workflows.record import count, finite, machine, now, versions, write_json, write_text
+from osteon.workflows.run_folder import amend, check_unchanged, clear, failure_recorded, open_run
 
 #: Schema of ``run.json``.
 SCHEMA = 1
+#: Validation scans that are named when a fit begins; the report has all.
+MOST_NAMES = 6
 
 
 @dataclass(frozen=True)
@@ -129,26 +124,51 @@ def fit(
     """
     reporter = reporter or Reporter()
     folder = FitFolder(Path(out))
-    settings = _open_run(folder, settings, resume=resume, overwrite=overwrite)
-    folder.stop_file.unlink(missing_ok=True)
-    reporter.stop.watch(folder.stop_file)
-    prepared = _prepare(Path(dataset), settings, folder, reporter)
-    _write_start(folder, prepared, settings)
+    settings = open_run(folder, settings, resume=resume, overwrite=overwrite)
+    if resume:
+        folder.stop_file.unlink(missing_ok=True)  # the one that ended it
+        reporter.stop.watch(folder.stop_file)
+    # Whatever may be wrong with the data shows here, before anything is written or replaced.
+    prepared = _prepare(Path(dataset), settings, reporter)
     spec = _model_spec(prepared, settings, folder)
     data = _fit_data(prepared, settings, spec.network)
+    if (folder.path / "run.json").exists() and resume:
+        check_unchanged(folder, Path(dataset), prepared.hashes, prepared.division)
+        amend(folder, {"status": "running"})
+    else:
+        clear(folder.path)
+        _write_start(folder, prepared, settings)
+        reporter.stop.watch(folder.stop_file)
+    _announce(prepared, reporter)
+    with failure_recorded(folder):
+        run = _run(folder, prepared, spec, data, settings=settings, resume=resume, to=reporter)
+    _write_end(folder, run)
+    return run
+
+
+def _run(
+    folder: FitFolder,
+    prepared: _Prepared,
+    spec: ModelSpec,
+    data: FitData,
+    *,
+    settings: FitSettings,
+    resume: bool,
+    to: Reporter,
+) -> FitRun:
+    model_path = folder.path / "model.safetensors"
 
     def keep(weights: Mapping[str, Any], row: EpochRow) -> None:
         scored = replace(spec, provenance={**spec.provenance, "best": row.flat(spec.labels.names)})
         save_model(model_path, Model(_finite(scored), weights))
 
-    model_path = folder.path / "model.safetensors"
     outcome = fit_network(
         spec.network,
         data,
         settings,
         folder=folder,
         resume=resume,
-        reporter=reporter,
+        reporter=to,
         on_best=keep,
     )
     if outcome.best_epoch is None or not model_path.exists():
@@ -160,60 +180,12 @@ def fit(
         model=Model(spec, outcome.weights, model_path),
         prepared=prepared,
         settings=settings,
-        reporter=reporter,
+        reporter=to,
     )
-    run = FitRun(folder.path, model_path, report, outcome, prepared.division)
-    _write_end(folder, run)
-    return run
+    return FitRun(folder.path, model_path, report, outcome, prepared.division)
 
 
-def _open_run(
-    folder: FitFolder, settings: FitSettings | None, *, resume: bool, overwrite: bool
-) -> FitSettings:
-    record, kept = folder.path / "run.json", folder.path / "settings.yaml"
-    if resume:
-        if not kept.is_file():
-            raise InputError(
-                "there is no run to go on with in this folder",
-                where=folder.path,
-                mend="leave out --resume to start one",
-            )
-        recorded = load_settings(FitSettings, kept)
-        if settings is not None and settings != recorded:
-            raise UsageError(
-                "the settings differ from those the run was started with",
-                where=kept,
-                mend="leave out --settings and --set with --resume, or start another run",
-            )
-        return recorded
-    if record.exists() or (folder.path.is_dir() and any(folder.path.iterdir())):
-        if not record.exists():
-            raise OutputError(
-                "this folder is not empty and holds no run of osteon",
-                where=folder.path,
-                mend="choose another folder",
-            )
-        if not overwrite:
-            raise OutputError(
-                "there is a run in this folder already",
-                where=folder.path,
-                mend="choose another folder, go on by --resume, or replace it by --overwrite",
-            )
-        _clear(folder.path)
-    return settings or FitSettings()
-
-
-def _clear(path: Path) -> None:
-    # Only what a run makes: nothing else that somebody put there.
-    for name in ("run.json", "settings.yaml", "dataset.toml", "split.json", "plan.json", "log.csv",
-                 "model.safetensors", "report.html", "STOP"):  # fmt: skip
-        (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path / "checkpoints", ignore_errors=True)
-
-
-def _prepare(
-    dataset: Path, settings: FitSettings, folder: FitFolder, reporter: Reporter
-) -> _Prepared:
+def _prepare(dataset: Path, settings: FitSettings, reporter: Reporter) -> _Prepared:
     manifest = Manifest.load(dataset)
     pairs = open_pairs(manifest)
     division = split(manifest, settings.validation, seed=settings.seed, shapes=scan_shapes(pairs))
@@ -222,38 +194,44 @@ def _prepare(
     statistics = scan_statistics(pairs, settings.normalisation.recipe, reporter=reporter)
     hashes = {}
     for pair in pairs:
+        if reporter.stopping:
+            raise Stopped("stopped before the first step; nothing was written")
         hashes[pair.name] = {"image": content_hash(pair.image, reporter)}
         if pair.labels is not None:
             hashes[pair.name]["labels"] = content_hash(pair.labels, reporter)
-    record = folder.path / "run.json"
-    if record.exists():
-        before = read_json(record).get("data")
-        changed = [n for n in hashes if isinstance(before, dict) and before.get(n) != hashes[n]]
-        if changed:
-            raise InputError(
-                f"the data changed since the run began: {', '.join(changed)}",
-                where=dataset,
-                mend="restore them, or start another run",
-            )
     return _Prepared(manifest, pairs, division, statistics, hashes)
 
 
+def _announce(prepared: _Prepared, reporter: Reporter) -> None:
+    division = prepared.division
+    text = f"fitting to {_extent(division.training)}"
+    if division.validation:
+        names = sorted({part.scan for part in division.validation})
+        shown = ", ".join(names[:MOST_NAMES]) + (" …" if len(names) > MOST_NAMES else "")
+        text += f"; measuring on {_extent(division.validation)} ({shown})"
+    reporter.message("fit", text)
+    for note in division.notes:
+        reporter.message("fit", f"note: {note}")
+
+
+def _extent(parts: Sequence[Part]) -> str:
+    slices = sum(len(part.slices) for part in parts)
+    return f"{count(slices, 'slice')} of {count(len(parts), 'scan')}"
+
+
 def _write_start(folder: FitFolder, prepared: _Prepared, settings: FitSettings) -> None:
-    record = folder.path / "run.json"
-    if record.exists():
-        return
     dump = {"schema": SETTINGS_SCHEMA, **settings.model_dump(mode="json")}
     write_text(folder.path / "settings.yaml", yaml.safe_dump(dump, sort_keys=False))
     prepared.manifest.save(folder.path / "dataset.toml", overwrite=True)
     write_json(folder.path / "split.json", prepared.division.as_dict())
     write_json(
-        record,
+        folder.path / "run.json",  # the last: a folder with it holds all the others
         {
             "schema": SCHEMA,
             "kind": "fit",
             "status": "running",
             "started": now(),
-            "dataset": str(prepared.manifest.path),
+            "dataset": str(Path(prepared.manifest.path or "").absolute()),
             "seed": settings.seed,
             "data": prepared.hashes,
             "statistics": {n: s.as_dict() for n, s in prepared.statistics.items()},
@@ -265,10 +243,9 @@ def _write_start(folder: FitFolder, prepared: _Prepared, settings: FitSettings) 
 
 def _write_end(folder: FitFolder, run: FitRun) -> None:
     outcome = run.outcome
-    write_json(
-        folder.path / "run.json",
+    amend(
+        folder,
         {
-            **read_json(folder.path / "run.json"),
             "status": "stopped" if outcome.stopped else "finished",
             "ended": now(),
             "device": outcome.device,

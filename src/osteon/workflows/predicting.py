@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from osteon.backends import open_backend
-from osteon.errors import ExitCode, InputError, OsteonError, Stopped, UsageError
+from osteon.errors import ExitCode, InputError, OsteonError, OutputError, Stopped, UsageError
 from osteon.events import Reporter
 from osteon.formats import open_volume, open_writer
 from osteon.model_file import Model, load_model
 from osteon.prediction import Predicted, parse_memory
 from osteon.prediction import predict as predict_volume
 from osteon.settings import PredictSettings
-from osteon.workflows.record import machine, now, versions, write_json
+from osteon.workflows.record import check_folder, machine, now, versions, write_json
 
 #: Schema of the record that is written beside the labels.
 SCHEMA = 1
@@ -82,8 +82,8 @@ def predict(
     reporter = reporter or Reporter()
     settings = settings or PredictSettings()
     memory = parse_memory(settings.memory)
-    loaded = load_model(Path(model))
     targets = _targets([Path(s) for s in scans], Path(out))
+    loaded = load_model(Path(model))
     backend = open_backend(loaded.spec.network, loaded.weights, settings)
     reporter.message("predict", f"model {loaded.spec.name}, {backend.description}")
     runs = []
@@ -103,7 +103,7 @@ def predict(
         except OsteonError as error:
             if len(targets) == 1:
                 raise
-            reporter.message("predict", f"{scan}: {error}")
+            reporter.message("predict", f"error: {error}", scan=str(scan))
             runs.append(PredictionRun(scan, None, None, error))
     return runs
 
@@ -127,6 +127,7 @@ def _targets(scans: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
     if not scans:
         raise UsageError("no scan was given", mend="osteon predict SCAN --out LABELS")
     if len(scans) == 1:
+        _check_apart(scans[0], out)
         return [(scans[0], out)]
     if out.suffix:
         raise UsageError(
@@ -142,7 +143,33 @@ def _targets(scans: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
             where=out,
             mend="predict them one by one, or rename them",
         )
+    check_folder(out)
+    for scan, name in zip(scans, names, strict=True):
+        _check_apart(scan, out / name)
     return [(scan, out / name) for scan, name in zip(scans, names, strict=True)]
+
+
+def _check_apart(scan: Path, target: Path) -> None:
+    check_folder(target.absolute().parent)
+    a, b = scan.resolve(), target.resolve()
+    if a == b:
+        raise OutputError(
+            "the labels would replace the scan they are made from",
+            where=target,
+            mend="choose another name for --out",
+        )
+    if scan.is_dir() and a in b.parents:
+        raise OutputError(
+            "the labels would be written among the files of the scan",
+            where=target,
+            mend="choose a place outside of the scan's folder",
+        )
+    if b in a.parents:
+        raise OutputError(
+            "the labels would take the place of a folder that holds the scan",
+            where=target,
+            mend="choose the name of a folder that does not exist yet",
+        )
 
 
 def _name(scan: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -90,6 +91,33 @@ def finite(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+def check_folder(path: Path) -> None:
+    """Refuse a folder that cannot be written, before long work rather than after it.
+
+    Args:
+        path: The folder; it need not exist yet, and is not made.
+
+    Raises:
+        OutputError: If it is a file, lies below a file, or may not be written to.
+    """
+    near = path.absolute()
+    while not os.path.lexists(near):  # Path.exists raises where a folder may not be looked into
+        near = near.parent
+    if not near.is_dir():
+        own = near == path.absolute()
+        raise OutputError(
+            "this is a file, not a folder" if own else f"{near.name} on the way to it is a file",
+            where=path,
+            mend="choose another folder for --out",
+        )
+    if not os.access(near, os.W_OK | os.X_OK):
+        raise OutputError(
+            "the folder is not writable",
+            where=near,
+            mend="choose another folder for --out, or change its permissions",
+        )
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file beside its target, then rename it.
 
@@ -106,6 +134,8 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
         raise OutputError(
             f"cannot write: {error.strerror or error}",
             where=path,
@@ -147,3 +177,16 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError("the file is not a JSON object", where=path)
     return data
+
+
+def count(number: int, noun: str) -> str:
+    """Write a number with its noun, such as ``1 scan`` or ``2 scans``.
+
+    Args:
+        number: The number.
+        noun: The noun in the singular.
+
+    Returns:
+        The text.
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from osteon.settings import SimulateSettings
 from osteon.simulation import SPECIES, Output, SimulatedScan
 from osteon.simulation import simulate_cohort as make_cohort
 from osteon.simulation import simulate_scan as make_scan
+from osteon.workflows.record import check_folder
 
 
 def simulate_scan(
@@ -96,6 +96,7 @@ def _shape(settings: SimulateSettings) -> tuple[int, int, int]:
 
 
 def _fresh(out: Path, overwrite: bool) -> Path:
+    check_folder(out)
     if (out / "dataset.toml").exists() and not overwrite:
         raise OutputError(
             "there is a dataset in this folder already",
@@ -109,8 +110,8 @@ def _manifest(scans: Sequence[SimulatedScan], out: Path, overwrite: bool) -> Man
     rows = tuple(
         ScanRow(
             name=scan.name,
-            image=os.path.relpath(scan.image),
-            mask=os.path.relpath(scan.mask),
+            image=_within(out, scan.image),
+            mask=_within(out, scan.mask),
             specimen=scan.specimen,
             voxel_size_um=scan.voxel_size_um,
             species=scan.species,
@@ -119,4 +120,10 @@ def _manifest(scans: Sequence[SimulatedScan], out: Path, overwrite: bool) -> Man
         )
         for scan in scans
     )
-    return Manifest(BONE_PORES, rows).save(out / "dataset.toml", overwrite=overwrite)
+    return Manifest(BONE_PORES, rows, out / "dataset.toml").save(
+        out / "dataset.toml", overwrite=overwrite
+    )
+
+
+def _within(out: Path, path: Path) -> str:
+    return path.absolute().relative_to(out.absolute()).as_posix()

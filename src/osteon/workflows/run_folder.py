@@ -1,0 +1,154 @@
+"""The folder of a fit: whether a fit may begin or go on in it, and what it records of itself."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from osteon.datasets import Split
+from osteon.errors import InputError, OsteonError, OutputError, UsageError
+from osteon.settings import FitSettings, load_settings
+from osteon.training import FitFolder
+from osteon.workflows.record import check_folder, now, read_json, write_json
+
+
+def open_run(
+    folder: FitFolder, settings: FitSettings | None, *, resume: bool, overwrite: bool
+) -> FitSettings:
+    """Find out whether a fit may begin or go on in a folder; changes nothing.
+
+    Args:
+        folder: The run folder.
+        settings: The settings that were asked for, if any.
+        resume: Whether a run is gone on with.
+        overwrite: Whether one may be replaced.
+
+    Returns:
+        The settings of the fit; those recorded where it goes on.
+
+    Raises:
+        InputError: If there is no run to go on with.
+        OutputError: If the folder is taken or cannot be written.
+        UsageError: If settings differ from the recorded ones.
+    """
+    if resume:
+        if overwrite:
+            raise UsageError(
+                "a run is either gone on with or replaced",
+                where="--resume --overwrite",
+                mend="leave out one of them",
+            )
+        return _recorded_settings(folder, settings)
+    check_folder(folder.path)
+    if folder.path.is_dir() and any(folder.path.iterdir()):
+        if not (folder.path / "run.json").exists():
+            raise OutputError(
+                "this folder is not empty and holds no run of osteon",
+                where=folder.path,
+                mend="choose another folder",
+            )
+        if not overwrite:
+            raise OutputError(
+                "there is a run in this folder already",
+                where=folder.path,
+                mend="choose another folder, go on by --resume, or replace it by --overwrite",
+            )
+    return settings or FitSettings()
+
+
+def _recorded_settings(folder: FitFolder, settings: FitSettings | None) -> FitSettings:
+    kept = folder.path / "settings.yaml"
+    if not kept.is_file():
+        raise InputError(
+            "there is no run to go on with in this folder",
+            where=folder.path,
+            mend="leave out --resume to start one",
+        )
+    check_folder(folder.path)
+    recorded = load_settings(FitSettings, kept)
+    if settings is not None and settings != recorded:
+        raise UsageError(
+            "the settings differ from those the run was started with",
+            where=kept,
+            mend="leave out --settings, --set and --seed with --resume, or start another run",
+        )
+    return recorded
+
+
+def clear(path: Path) -> None:
+    """Remove an earlier run, and nothing else that somebody put there.
+
+    Args:
+        path: The run folder.
+    """
+    for name in ("run.json", "settings.yaml", "dataset.toml", "split.json", "plan.json", "log.csv",
+                 "model.safetensors", "report.html", "STOP"):  # fmt: skip
+        (path / name).unlink(missing_ok=True)
+    shutil.rmtree(path / "checkpoints", ignore_errors=True)
+
+
+def check_unchanged(
+    folder: FitFolder, dataset: Path, hashes: Mapping[str, Mapping[str, str]], division: Split
+) -> None:
+    """Refuse to go on with a run on other data than it began with.
+
+    Args:
+        folder: The run folder.
+        dataset: The manifest, for the message.
+        hashes: Hashes of the data now.
+        division: The split now.
+
+    Raises:
+        InputError: If the data or their split changed.
+    """
+    before = read_json(folder.path / "run.json").get("data")
+    before = before if isinstance(before, dict) else {}
+    changed = sorted(name for name in {*before, *hashes} if before.get(name) != hashes.get(name))
+    if changed:
+        raise InputError(
+            f"the data changed since the run began: {', '.join(changed)}",
+            where=dataset,
+            mend="restore them, or start another run",
+        )
+    recorded, divided = read_json(folder.path / "split.json"), division.as_dict()
+    if any(recorded.get(key) != divided[key] for key in ("training", "validation")):
+        raise InputError(
+            "the dataset divides into training and validation otherwise than when the run began",
+            where=dataset,
+            mend=f"restore its specimens and slices (see {folder.path / 'split.json'}), or start "
+            "another run",
+        )
+
+
+@contextmanager
+def failure_recorded(folder: FitFolder) -> Iterator[None]:
+    """Keep an error of the user's in the run's record.
+
+    Args:
+        folder: The run folder.
+    """
+    try:
+        yield
+    except OsteonError as error:
+        with suppress(OsteonError):  # the first error is the one to tell
+            amend(folder, {"status": "failed", "error": str(error), "ended": now()})
+        raise
+
+
+def amend(folder: FitFolder, entries: Mapping[str, Any]) -> None:
+    """Change entries of ``run.json``; an earlier error is forgotten.
+
+    Args:
+        folder: The run folder.
+        entries: The new entries.
+
+    Raises:
+        InputError: If the record is damaged.
+        OutputError: If it cannot be written.
+    """
+    path = folder.path / "run.json"
+    kept = {key: value for key, value in read_json(path).items() if key != "error"}
+    write_json(path, {**kept, **entries})
