@@ -206,8 +206,8 @@ class ValidationSettings(Settings):
     method: Literal["specimens", "slabs", "none"] = Field(
         "specimens",
         description="specimens: whole specimens are kept back; slabs: the last slices of each "
-        "scan, behind a gap (for a single specimen; optimistic); none: fit to everything, keep the last "
-        "weights.",
+        "scan, behind a gap (for a single specimen; optimistic); none: fit to everything, keep "
+        "the last weights.",
     )
     share: float = Field(
         0.2,

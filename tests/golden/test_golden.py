@@ -1,0 +1,106 @@
+"""Files that earlier versions wrote stay readable and keep their meaning."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from osteon.datasets import Manifest, ScanRow
+from osteon.labels import BONE_PORES
+from osteon.model_file import TrainingRanges, load_model, read_description
+from osteon.networks import NetworkSpec, build_network
+from osteon.settings import (
+    AdamWSettings,
+    FitSettings,
+    JaccardCrossEntropySettings,
+    OneCycleSchedule,
+    load_settings,
+)
+from osteon.training.plan import FitPlan
+
+HERE = Path(__file__).parent
+SCHEMA1 = HERE / "schema1"
+MOST_BYTES = 300_000
+
+
+def test_the_archive_stays_small() -> None:
+    assert sum(p.stat().st_size for p in HERE.rglob("*") if p.is_file()) < MOST_BYTES
+
+
+def test_model_of_schema_1() -> None:
+    model = load_model(SCHEMA1 / "model.safetensors")
+    spec = model.spec
+    assert spec.name == "mouse-tibia"
+    assert spec.network == NetworkSpec("unet", "resnet18", 1, 3, (256, 128, 64, 32, 16))
+    assert spec.labels == BONE_PORES
+    assert (spec.recipe, spec.recipe_version, spec.mode) == ("zscore", 1, "2D")
+    assert spec.ranges == TrainingRanges((10.5, 39.0), ("uint8", "uint16"))
+    assert spec.provenance["best"] == {"epoch": 7, "val_mean_iou": 0.93}
+    assert read_description(SCHEMA1 / "model.safetensors")["schema"] == 1
+    # Written out, so that digest and bytes are not only consistent with each other.
+    assert spec.weights_sha256 == (
+        "802b6189abaac3162b2003f9e820c5ac76c77a3937bca44541a622e327f608fc"
+    )
+    expected = {
+        "encoder.conv1.weight": torch.arange(8, dtype=torch.float32).reshape(2, 1, 2, 2) / 7,
+        "encoder.bn1.num_batches_tracked": torch.tensor(12),
+        "segmentation_head.0.bias": torch.tensor([0.25, -1.5, 3.0]),
+    }
+    assert set(model.weights) == set(expected)
+    for name, tensor in expected.items():
+        assert torch.equal(model.weights[name], tensor)
+
+
+def test_weights_of_schema_1_still_fit_the_network() -> None:
+    # A library that renames its layers would make every model file useless.
+    archived = json.loads((SCHEMA1 / "unet-resnet18.json").read_text(encoding="utf-8"))
+    spec = NetworkSpec("unet", "resnet18", 1, 3, (256, 128, 64, 32, 16))
+    state = build_network(spec).state_dict()
+    assert {name: list(tensor.shape) for name, tensor in state.items()} == archived
+
+
+def test_settings_of_schema_1() -> None:
+    made = load_settings(FitSettings, SCHEMA1 / "settings.yaml")
+    assert made.seed == 7
+    assert made.network.encoder == "resnet34"
+    assert made.network.decoder_channels == (128, 64, 32, 16, 16)
+    assert (made.patches.size, made.patches.per_slice) == (128, 4)
+    assert made.loss == JaccardCrossEntropySettings(cross_entropy_weight=0.5)
+    assert made.optimiser == AdamWSettings(learning_rate=0.002, weight_decay=0.01)
+    assert made.schedule == OneCycleSchedule(warmup=0.1)
+    assert made.validation.specimens == ("m1", "m4")
+    assert made.validation.max_slices == 20
+    assert (made.training.max_minutes, made.training.workers) == (10, 2)
+
+
+def test_manifest_of_schema_1() -> None:
+    manifest = Manifest.load(SCHEMA1 / "dataset.toml")
+    assert manifest.labels == BONE_PORES
+    one, two, three, four = manifest.scans
+    assert one == ScanRow(
+        name="m1-left",
+        image="m1/scan",
+        mask="m1/mask",
+        specimen="m1",
+        remap={"255": "bone", "128": "ignore"},
+        voxel_size_um=10.5,
+        species="mouse",
+        site="tibia",
+    )
+    assert (two.contiguous, two.mask_slices, two.derive_pores) == (False, "number", True)
+    assert (two.slices, two.voxel_size_um) == ((10, 200), (39.0, 20.0, 20.0))
+    assert three.mask_origin == (5, 100, 120)
+    assert four.mask_slices == (0, 8, 16)
+    assert manifest.resolve(one.image) == SCHEMA1 / "m1" / "scan"
+
+
+def test_plan_of_schema_1() -> None:
+    plan = FitPlan.from_dict(json.loads((SCHEMA1 / "plan.json").read_text(encoding="utf-8")))
+    assert (plan.total_steps, plan.steps_per_epoch, plan.epochs) == (1200, 48, 25)
+    assert (plan.precision, plan.channels_last) == ("bf16", True)
+    assert (plan.threads, plan.workers) == (2, 1)
+    assert plan.seconds_per_step == pytest.approx(0.41)
+    assert min(plan.probe, key=lambda name: plan.probe[name]) == str(plan.arithmetic)
