@@ -3,6 +3,7 @@
     python benchmarks/vertebra.py cv --data DIR --work DIR --variant NAME [--folds S1 S2 ...]
     python benchmarks/vertebra.py fit --data DIR --work DIR --variant NAME
     python benchmarks/vertebra.py score --data DIR --work DIR --run RUN [--run RUN ...]
+    python benchmarks/vertebra.py picture --data DIR --work DIR --run RUN --report FILE.png
 
 Labels of these series come from a threshold, so a score is agreement with that procedure.
 """
@@ -163,9 +164,43 @@ def score(data: Path, work: Path, runs: Sequence[Path], report: Path | None) -> 
     (work / "scores.json").write_text(json.dumps(rows, indent=1))
 
 
+def picture(data: Path, work: Path, run: Path, target: Path) -> None:
+    """Draw one slice of S6, clean and noisy: scan, truth, network, threshold."""
+    from PIL import Image, ImageDraw
+
+    from osteon.formats import open_volume
+    from osteon.labels import BONE_PORES
+    from osteon.reports import slice_overlay, slice_picture
+
+    series, number = "S6_LES_AP", 5
+    _, truth = classical.read_series(data / series)
+    rows = []
+    for kind in ("clean", "noise"):
+        folder = degraded(data, work, kind) / series
+        worse = [tifffile.imread(path) for path in sorted(folder.iterdir())]
+        with tempfile.TemporaryDirectory(dir=work) as out:
+            workflows.predict([folder], model=run / "model.safetensors", out=Path(out) / "labels")
+            found = open_volume(Path(out) / "labels").read(slice(number, number + 1))[0]
+        otsu = classical.segment(worse, classical.UPPER_OTSU)[number]
+        panels = [slice_picture(worse[number])]
+        panels += [
+            slice_overlay(worse[number], labels, scheme=BONE_PORES)
+            for labels in (truth[number], found, otsu)
+        ]
+        rows.append(np.hstack([panel[::2, ::2] for panel in panels]))
+    image = Image.fromarray(np.vstack(rows))
+    canvas = Image.new("RGB", (image.width, image.height + 24), "white")
+    canvas.paste(image, (0, 24))
+    width = image.width // 4
+    for column, title in enumerate(("scan", "truth", "network", "three-class Otsu")):
+        ImageDraw.Draw(canvas).text((column * width + 6, 6), title, fill="black")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    canvas.save(target, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=["cv", "fit", "score"])
+    parser.add_argument("task", choices=["cv", "fit", "score", "picture"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--variant", choices=list(VARIANTS), default="10-minutes")
@@ -179,6 +214,8 @@ def main() -> None:
         cross_validate(args.data, args.work, args.variant, args.folds)
     elif args.task == "fit":
         fit(args.data, args.work, args.variant, args.out)
+    elif args.task == "picture":
+        picture(args.data, args.work, args.run[0], args.report)
     else:
         score(args.data, args.work, args.run, args.report)
 
