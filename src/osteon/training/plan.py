@@ -20,6 +20,8 @@ from osteon.events import Reporter
 from osteon.labels import IGNORE
 from osteon.settings import FitSettings
 
+#: Schema of ``plan.json``.
+SCHEMA = 1
 #: Patches of a timed step: enough to be typical, few enough not to waste the budget.
 TIMED_PATCHES = 8
 #: Share of the time budget that is planned for; the rest is for checkpoints, the report and noise.
@@ -65,7 +67,7 @@ class FitPlan:
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible dictionary; :meth:`from_dict` reads it back."""
-        return {**asdict(self), "probe": dict(self.probe)}
+        return {"schema": SCHEMA, **asdict(self), "probe": dict(self.probe)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FitPlan:
@@ -80,8 +82,15 @@ class FitPlan:
         Raises:
             InputError: If it is not a plan.
         """
+        fields = dict(data)
+        schema = fields.pop("schema", SCHEMA)  # the first plans said none
+        if schema != SCHEMA:
+            raise InputError(
+                f"the plan of the fit has schema {schema!r}; this version reads {SCHEMA}",
+                mend="go on with the version of osteon that started the fit",
+            )
         try:
-            return cls(**data)
+            return cls(**fields)
         except TypeError as error:
             raise InputError(f"the plan of the fit cannot be read: {error}") from None
 
