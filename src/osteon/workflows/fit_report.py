@@ -16,8 +16,10 @@ from osteon.intensity import Statistics, normalise
 from osteon.model_file import Model
 from osteon.patches import pad_to_multiple
 from osteon.prediction import HALO
+from osteon.registry import Table
 from osteon.reports import FitReport, SlicePicture, write_fit_report
 from osteon.settings import FitSettings, PredictSettings
+from osteon.tables.choices import ARCHITECTURES, ENCODERS
 from osteon.training import FitFolder, FitOutcome
 from osteon.workflows.record import machine, versions
 
@@ -115,7 +117,8 @@ def _summary(outcome: FitOutcome, prepared: Prepared, settings: FitSettings) -> 
     slices = sum(len(part.slices) for part in division.training)
     plan = outcome.plan
     sentences = [
-        f"A {network.architecture} with a {network.encoder} encoder was fitted to {slices} slices "
+        f"A {_title(ARCHITECTURES, network.architecture)} with "
+        f"{_title(ENCODERS, network.encoder)} as encoder was fitted to {slices} slices "
         f"of {scans} scan{'s' if scans != 1 else ''}: {len(outcome.history)} epochs, "
         f"{min(plan.total_steps, outcome.history[-1].step if outcome.history else 0)} steps of "
         f"{settings.training.batch_size} patches of {settings.patches.size} × "
@@ -145,6 +148,11 @@ def _warnings(outcome: FitOutcome, division: Split) -> list[str]:
     if outcome.best_epoch is None:
         warnings.append("It was stopped before the first validation: the model was never measured.")
     return warnings
+
+
+def _title(table: Table, name: str) -> str:
+    """The written form of a choice, which its help begins with."""
+    return table.row(name).help.partition(" (")[0].partition(":")[0]
 
 
 def _duration(seconds: float) -> str:
