@@ -150,7 +150,7 @@ def _targets(scans: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
 
 
 def _check_apart(scan: Path, target: Path) -> None:
-    check_folder(target.absolute().parent)
+    check_folder(target.absolute().parent, target=target)
     a, b = scan.resolve(), target.resolve()
     if a == b:
         raise OutputError(

@@ -91,11 +91,12 @@ def finite(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def check_folder(path: Path) -> None:
+def check_folder(path: Path, *, target: Path | None = None) -> None:
     """Refuse a folder that cannot be written, before long work rather than after it.
 
     Args:
         path: The folder; it need not exist yet, and is not made.
+        target: What is to be written into it, to be named in the message; None: the folder.
 
     Raises:
         OutputError: If it is a file, lies below a file, or may not be written to.
@@ -104,17 +105,17 @@ def check_folder(path: Path) -> None:
     while not os.path.lexists(near):  # Path.exists raises where a folder may not be looked into
         near = near.parent
     if not near.is_dir():
-        own = near == path.absolute()
+        own = target is None and near == path.absolute()
         raise OutputError(
             "this is a file, not a folder" if own else f"{near.name} on the way to it is a file",
-            where=path,
-            mend="choose another folder for --out",
+            where=target or path,
+            mend="choose another place for --out",
         )
     if not os.access(near, os.W_OK | os.X_OK):
         raise OutputError(
             "the folder is not writable",
             where=near,
-            mend="choose another folder for --out, or change its permissions",
+            mend="choose another place for --out, or change its permissions",
         )
 
 
