@@ -92,7 +92,7 @@ def test_fit_refuses_a_folder_that_is_none_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     refused(call("fit", manifest, "--out", tmp_path / "file"), 4, "a file, not a folder")
     below = tmp_path / "file" / "run"
-    refused(call("fit", manifest, "--out", below), 4, "file on the way", str(below))
+    refused(call("fit", manifest, "--out", below), 4, "'file' on the way", str(below))
     assert (tmp_path / "file").read_text() == "kept"
     assert everything(tmp_path / "data") == before
 
@@ -121,7 +121,7 @@ def test_resume_refuses_other_settings(run: Path, cohort: Path) -> None:
         (["--set", "patches.size=100"], ("patches.size", "multiple of 32")),
         (["--set", "loss=jacard"], ("jacard", "did you mean jaccard")),
         (["--set", "network.encoder=resnt18"], ("resnt18", "resnet18")),
-        (["--set", "training.cache=much"], ("much", "2GiB")),
+        (["--set", "training.cache=much"], ("much", "2GiB", "training.cache")),
         (["--seed", "-1"], ("seed",)),
         (["--set", "validation.specimens=[z]"], ("'z'", "the specimens are: a, b")),
     ],
@@ -237,7 +237,7 @@ def test_predict_where_nothing_can_be_written(scan: Path, model: Path, tmp_path:
     refused(
         call("predict", scan, "--model", model, "--out", below, *FP32),
         4,
-        "file on the way",
+        "'file' on the way",
         str(below),
     )
     out = tmp_path / "out" / "labels.npy"
@@ -286,7 +286,7 @@ def masks(tmp_path: Path) -> tuple[Path, Path]:
         (["--remap", "255:bone"], 2, ("255:bone", "--remap", "255=bone")),
         (["--labels-remap", "=bone"], 2, ("--labels-remap",)),
         (["--remap", "1=bone", "--remap", "1=pores"], 2, ("twice",)),
-        (["--remap", "1=bones"], 2, ("bones",)),
+        (["--remap", "1=bones"], 2, ("'bones'", "remap 1=bones", "background, bone")),
         (["--slices", "4"], 2, ("'4'", "--slices", "96:128")),
         (["--slices", "4:4"], 2, ("'4:4'",)),
         (["--slices", "4:7"], 2, ("4:7", "6 slices", "0:6")),
@@ -330,7 +330,7 @@ def test_evaluate_keeps_what_is_there(masks: tuple[Path, Path], tmp_path: Path) 
     refused(call(*words, out, "--overwrite"), 3, "0/255")
     assert everything(out) == before
     (tmp_path / "file").write_text("kept")
-    refused(call(*words, tmp_path / "file" / "out"), 4, "file on the way")
+    refused(call(*words, tmp_path / "file" / "out"), 4, "'file' on the way")
 
 
 def test_evaluate_by_a_manifest_refuses(tmp_path: Path) -> None:
@@ -365,7 +365,7 @@ def test_simulate_refuses(tmp_path: Path) -> None:
     small = setting("scans=1", "size=64", "slices=8")
     (tmp_path / "file").write_text("kept")
     below = tmp_path / "file" / "sim"
-    refused(call("simulate", "cohort", "--out", below, *small), 4, "file on the way")
+    refused(call("simulate", "cohort", "--out", below, *small), 4, "'file' on the way")
     out = tmp_path / "sim"
     refused(call("simulate", "scan", "--out", out, "--set", "size=3"), 2, "size")
     assert not out.exists()

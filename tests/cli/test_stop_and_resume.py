@@ -66,8 +66,9 @@ def test_ctrl_c_ends_cleanly_and_resume_goes_on(run: Path, cohort: Path, tmp_pat
     process.send_signal(signal.SIGINT)
     said, events = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
-    messages = [json.loads(line).get("message", "") for line in events.splitlines()]
-    assert any("press Ctrl-C again" in message for message in messages)
+    told = [json.loads(line) for line in events.splitlines()]
+    messages = [event["message"] for event in told if event["kind"] == "message"]
+    assert sum("press Ctrl-C again" in message for message in messages) == 1
     assert said.splitlines()[-2:] == [
         "stopped early (interrupted from the keyboard)",
         f"go on by: osteon fit {cohort / 'dataset.toml'} --out {out} --resume",

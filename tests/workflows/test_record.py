@@ -36,7 +36,7 @@ def test_folders_are_refused_early(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="a file, not a folder"):
         check_folder(tmp_path / "file")
-    with pytest.raises(OutputError, match="file on the way"):
+    with pytest.raises(OutputError, match="'file' on the way"):
         check_folder(tmp_path / "file" / "a" / "b")
     with pytest.raises(OutputError, match=r"record\.json"):
         write_json(tmp_path / "file" / "record.json", {})

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
+import os
 import signal
 import sys
 import traceback
@@ -98,8 +100,15 @@ class Console:
             raise KeyboardInterrupt
         self.interrupted = True
         self.reporter.stop.request("interrupted from the keyboard")
-        text = "stopping after this step; press Ctrl-C again to stop at once"
-        self._tell(Event("message", "osteon", message=text))
+        if self._say is Say.NONE:
+            return
+        line = "stopping after this step; press Ctrl-C again to stop at once"
+        if self._say is Say.JSONL:
+            line = json.dumps(Event("message", "osteon", message=line).as_dict())
+        # Straight to the system: this may come in the middle of a print, which cannot be entered
+        # twice.
+        with contextlib.suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), f"{line}\n".encode())
 
     def _warn(self, message: Any, category: type[Warning], *rest: Any) -> None:
         if not isinstance(message, OsteonWarning) or str(message) in self._seen:

@@ -187,6 +187,7 @@ def _options_dict(options: EvaluateOptions) -> dict[str, object]:
 def _cases(truth: Path, labels: Path, options: EvaluateOptions) -> tuple[LabelScheme, list[_Case]]:
     part = _part(options.slices)
     if truth.suffix.lower() != ".toml":
+        _check_names(options, BONE_PORES)
         found = part(open_volume(labels))
         name = labels.absolute().name.split(".")[0]
         judged = Judged(
@@ -199,6 +200,7 @@ def _cases(truth: Path, labels: Path, options: EvaluateOptions) -> tuple[LabelSc
         return BONE_PORES, [_Case(judged, _scan_of(judged, labels, options))]
     _check_manifest_options(options)
     manifest = Manifest.load(truth)
+    _check_names(options, manifest.labels)
     rows = [row for row in manifest.scans if row.mask is not None]
     # A manifest's masks are class values already, with 255 where nothing is labelled.
     classes = {c.value: c.name for c in manifest.labels.classes} | {IGNORE: "ignore"}
@@ -231,6 +233,16 @@ def _check_manifest_options(options: EvaluateOptions) -> None:
                 where=name,
                 mend="leave it out; a remap is an entry of a scan in the manifest",
             )
+
+
+def _check_names(options: EvaluateOptions, scheme: LabelScheme) -> None:
+    for option, remap in (("remap", options.remap), ("labels-remap", options.labels_remap)):
+        for value, name in (remap or {}).items():
+            try:
+                scheme.value(name)
+            except UsageError as error:
+                where = f"{option} {value}={name}"
+                raise UsageError(error.what, where=where, mend=error.mend) from None
 
 
 def _part(slices: tuple[int, int] | None) -> Callable[[Volume], Volume]:

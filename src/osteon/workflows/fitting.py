@@ -22,7 +22,7 @@ from osteon.datasets import (
     scan_statistics,
     split,
 )
-from osteon.errors import Stopped
+from osteon.errors import Stopped, UsageError
 from osteon.events import Reporter
 from osteon.intensity import Statistics, load_recipe
 from osteon.model_file import Model, ModelSpec, TrainingRanges, save_model
@@ -298,7 +298,7 @@ def _fit_data(prepared: _Prepared, settings: FitSettings, network: NetworkSpec) 
         recipe=recipe,
         augmentation=settings.augmentation.preset,
         seed=settings.seed,
-        cache_bytes=parse_memory(settings.training.cache) // shares,
+        cache_bytes=_cache_bytes(settings) // shares,
     )
     tiles = None
     if prepared.division.validation:
@@ -311,3 +311,10 @@ def _fit_data(prepared: _Prepared, settings: FitSettings, network: NetworkSpec) 
             divisor=network.divisor,
         )
     return FitData(source, tiles, prepared.manifest.labels)
+
+
+def _cache_bytes(settings: FitSettings) -> int:
+    try:
+        return parse_memory(settings.training.cache)
+    except UsageError as error:
+        raise UsageError(error.what, where="training.cache", mend=error.mend) from None

@@ -107,7 +107,7 @@ def check_folder(path: Path, *, target: Path | None = None) -> None:
     if not near.is_dir():
         own = target is None and near == path.absolute()
         raise OutputError(
-            "this is a file, not a folder" if own else f"{near.name} on the way to it is a file",
+            "this is a file, not a folder" if own else f"'{near.name}' on the way to it is a file",
             where=target or path,
             mend="choose another place for --out",
         )

@@ -1,0 +1,85 @@
+"""What the command line says while it works."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+from contextlib import redirect_stderr
+
+import pytest
+
+from osteon.cli.console import Console, Say, clock, report_error
+from osteon.errors import InputError, warn
+from osteon.events import Event
+
+
+class InterruptedWhileWriting(io.StringIO):
+    """Ctrl-C is pressed in the middle of the first print."""
+
+    pressed = False
+
+    def write(self, text: str) -> int:
+        if text.strip() and not self.pressed:
+            self.pressed = True
+            signal.raise_signal(signal.SIGINT)
+        return super().write(text)
+
+
+@pytest.mark.parametrize("say", [Say.TEXT, Say.JSONL])
+def test_ctrl_c_in_the_middle_of_a_print_repeats_nothing(say: Say) -> None:
+    with redirect_stderr(InterruptedWhileWriting()) as err, Console(say) as console:
+        console.reporter.message("fit", "epoch 1")
+        assert console.reporter.stopping
+        assert console.interrupted
+    assert err.getvalue().count("epoch 1") == 1
+
+
+def test_the_second_ctrl_c_stops_at_once() -> None:
+    handler = signal.getsignal(signal.SIGINT)
+    with redirect_stderr(io.StringIO()), Console(Say.TEXT):
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_long_lines_stay_whole_and_warnings_come_once() -> None:
+    path = "/a/long/path/" + "x" * 200
+    with redirect_stderr(io.StringIO()) as err, Console(Say.TEXT) as console:
+        console.reporter.message("fit", f"[not markup] {path}")
+        for _ in range(2):
+            warn("gap-in-numbering", "slice 7 is missing", where="scan")
+    assert err.getvalue().splitlines() == [
+        f"[not markup] {path}",
+        "warning: slice 7 is missing (scan) [gap-in-numbering]",
+    ]
+
+
+def test_events_hold_json_only() -> None:
+    data = {"iou": float("nan"), "each": (1.0, float("inf")), "n": 3, "ok": True}
+    with redirect_stderr(io.StringIO()) as err, Console(Say.JSONL) as console:
+        console.reporter.send(Event("progress", "fit", 1, 2, data=data))
+    assert json.loads(err.getvalue())["data"] == {
+        "iou": None,
+        "each": [1.0, None],
+        "n": 3,
+        "ok": True,
+    }
+
+
+def test_errors_are_told_without_a_traceback_and_bugs_with_one() -> None:
+    with redirect_stderr(io.StringIO()) as err:
+        assert report_error(InputError("no", where="here", mend="so")) == 3
+    assert err.getvalue() == "error: no\n  where: here\n  mend:  so\n"
+    with redirect_stderr(io.StringIO()) as err:
+        assert report_error(ZeroDivisionError("oh")) == 1
+    assert "ZeroDivisionError: oh" in err.getvalue()
+    assert "this is a bug in osteon" in err.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00")]
+)
+def test_clock(seconds: float, text: str) -> None:
+    assert clock(seconds) == text
