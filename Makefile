@@ -45,6 +45,7 @@ format: $(STAMP)  ## put the code into ruff's form
 
 bench: $(STAMP)  ## the measurements that need no data
 	$(BIN)/python benchmarks/evaluation.py
+	$(BIN)/python benchmarks/prediction.py
 
 clean:  ## remove what make and the tools left, but for the environment
 	rm -rf osteon-demo build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis \
