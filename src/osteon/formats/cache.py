@@ -35,7 +35,7 @@ _VERSION = "1"
 _READ_BYTES = 1 << 20
 _CHUNK = 256
 _CHUNK_DEPTH = 32
-_SLAB_BYTES = 64 << 20  # what building holds: one slab of slices
+_SLAB_BYTES = 32 << 20  # building holds three slabs: read, converted, being compressed
 _MEND = f"set {VARIABLE} to a folder with room for the decompressed scan"
 _AUTO_DETECT = 47  # zlib: any window, header of gzip or zlib
 _building = threading.Lock()
@@ -66,7 +66,7 @@ class CachedVolume(Volume):
     """A volume of a sequential format, read through the cache, which the first read builds.
 
     Building decompresses the file once, which takes seconds per GB or longer, and holds two
-    slabs of at most 64 MB, or of one slice where that is more.
+    slabs of at most 32 MB, or of one slice where that is more.
 
     Args:
         path: What the user opened.
