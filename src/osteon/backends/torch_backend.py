@@ -12,8 +12,8 @@ from osteon.backends.precision import PROBE_BATCH, PROBE_SIZE, Arithmetic, choos
 from osteon.networks import NetworkSpec, build_network, load_weights
 from osteon.settings import PredictSettings
 
-#: Peak bytes of activations per input pixel of the U-Net/ResNet-18 in fp32, measured (see
-#: docs/performance.md), as the estimate for all networks.
+#: Memory of the activations that is planned for, in bytes a pixel of input. Measured for
+#: U-Net/ResNet-18 in fp32 on a CPU: 438 (docs/performance.md); larger encoders take more.
 BYTES_PER_PIXEL = 800
 
 
