@@ -1,7 +1,4 @@
-"""Memory of a U-Net/ResNet-18's activations per pixel of input (Linux).
-
-    python benchmarks/activations.py
-"""
+"""Memory of a U-Net/ResNet-18's activations per pixel of input, on Linux."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from osteon.networks import NetworkSpec, build_network, load_weights
 from osteon.settings import PredictSettings
 
 #: Memory of the activations that is planned for, in bytes a pixel of input. Measured for
-#: U-Net/ResNet-18 in fp32 on a CPU: 438 (docs/performance.md); larger encoders take more.
+#: U-Net/ResNet-18 in fp32 on a CPU: about 440 (docs/performance.md); larger encoders take more.
 BYTES_PER_PIXEL = 800
 
 
