@@ -7,8 +7,8 @@ Networks come from segmentation-models-pytorch (Iakubovskii 2019). Inputs are
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import cast
+from dataclasses import asdict, dataclass, field
+from typing import Any, cast
 
 import segmentation_models_pytorch as smp
 import torch
@@ -20,6 +20,8 @@ from osteon.tables.choices import ARCHITECTURES, ENCODERS
 
 #: A description with more channels than this is garbled: it would only exhaust the memory.
 MOST_CHANNELS = 1024
+#: The paper's decoder (and that of segmentation-models-pytorch), deepest stage first.
+UNET_DECODER = (256, 128, 64, 32, 16)
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,23 @@ class NetworkSpec:
 
     Attributes:
         architecture: Name in the table of networks.
-        encoder: Name in the table of encoders.
-        in_channels: Channels of the input (1 in 2D).
+        encoder: Name in the table of encoders; empty for an architecture without one.
+        in_channels: Channels of the input (1 in 2D and 3D, the number of slices in 2.5D).
         classes: Classes of the output.
-        decoder_channels: Channels of the decoder's stages, deepest first.
+        decoder_channels: Channels of the decoder's stages, deepest first; None: the
+            architecture's own.
+        dimensions: 2 for inputs (n, c, y, x), 3 for (n, c, z, y, x).
+        options: What else the builder was given (strides per axis, size of the input, …): names
+            to JSON-compatible values.
     """
 
     architecture: str
     encoder: str
     in_channels: int
     classes: int
-    decoder_channels: tuple[int, ...]
+    decoder_channels: tuple[int, ...] | None = None
+    dimensions: int = 2
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_settings(
@@ -78,16 +86,21 @@ class NetworkSpec:
         try:
             fields = dict(data)
             channels = fields.pop("decoder_channels")
-            if not isinstance(channels, list):
+            if not isinstance(channels, list | None):
                 raise TypeError("decoder_channels is not a list")
+            if not isinstance(fields.get("options", {}), dict):
+                raise TypeError("options are not a mapping")
+            if fields.get("dimensions", 2) not in (2, 3):
+                raise ValueError("a network has 2 or 3 dimensions")
             if not (isinstance(fields["architecture"], str) and isinstance(fields["encoder"], str)):
                 raise TypeError("architecture and encoder are not names")
-            spec = cls(**fields, decoder_channels=tuple(int(c) for c in channels))  # type: ignore[arg-type]
+            decoder = None if channels is None else tuple(int(c) for c in channels)
+            spec = cls(**fields, decoder_channels=decoder)  # type: ignore[arg-type]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(
                 f"the description of the network cannot be read: {error}"
             ) from error
-        counts = (spec.in_channels, spec.classes, *spec.decoder_channels)
+        counts = (spec.in_channels, spec.classes, *(spec.decoder_channels or ()))
         if not all(isinstance(n, int) and 0 < n <= MOST_CHANNELS for n in counts):
             raise ModelFileError("the network's channels or classes are out of range")
         try:
@@ -101,7 +114,8 @@ class NetworkSpec:
 
     def as_dict(self) -> dict[str, object]:
         """Return a JSON-compatible description."""
-        return {**asdict(self), "decoder_channels": list(self.decoder_channels)}
+        decoder = self.decoder_channels
+        return {**asdict(self), "decoder_channels": None if decoder is None else list(decoder)}
 
     @property
     def divisor(self) -> int:
@@ -148,7 +162,7 @@ def build_unet(spec: NetworkSpec) -> nn.Module:
             encoder_weights=None,
             in_channels=spec.in_channels,
             classes=spec.classes,
-            decoder_channels=spec.decoder_channels,
+            decoder_channels=spec.decoder_channels or UNET_DECODER,
         )
     except (KeyError, ValueError) as error:
         raise UsageError(f"U-Net cannot be built with encoder '{spec.encoder}': {error}") from error

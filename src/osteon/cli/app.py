@@ -11,7 +11,8 @@ import typer
 
 from osteon import __version__
 from osteon.cli.console import Console, Say, report_error
-from osteon.cli.data import dataset_app, model_app, simulate_app
+from osteon.cli.datasets import dataset_app
+from osteon.cli.models import model_app
 from osteon.cli.options import (
     AsJson,
     Events,
@@ -23,6 +24,7 @@ from osteon.cli.options import (
     settings_of,
 )
 from osteon.cli.settings_help import FitCommand, PredictCommand
+from osteon.cli.simulating import simulate_app
 from osteon.errors import ExitCode, UsageError
 
 app = typer.Typer(

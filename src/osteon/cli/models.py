@@ -1,9 +1,14 @@
-"""Texts about models and choices."""
+"""The commands about models, and the texts they print."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from osteon.cli.console import Console, Say
+from osteon.cli.options import AsJson, run_command
 from osteon.tables.choices import (
     ARCHITECTURES,
     AUGMENTATIONS,
@@ -15,6 +20,8 @@ from osteon.tables.choices import (
 
 if TYPE_CHECKING:
     from osteon.model_file import Model
+
+model_app = typer.Typer(no_args_is_help=True, help="Look at models and what they are made of.")
 
 
 def describe(model: Model) -> str:
@@ -65,3 +72,35 @@ def choices() -> dict[str, Any]:
     """Return the tables of choices: title → name → help."""
     tables = (ARCHITECTURES, ENCODERS, LOSSES, RECIPES, AUGMENTATIONS, BACKENDS)
     return {table.name: {row.name: row.help for row in table} for table in tables}
+
+
+@model_app.command("show")
+def model_show(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")],
+    as_json: AsJson = False,
+) -> None:
+    """Say what a model is, what it was fitted to and how well it scored."""
+
+    def work(console: Console) -> dict[str, Any]:
+        from osteon.model_file import load_model
+
+        loaded = load_model(model)
+        console.say(describe(loaded))
+        return loaded.spec.as_dict()
+
+    run_command("model show", work, as_json=as_json, events=Say.TEXT)
+
+
+@model_app.command("list")
+def model_list(as_json: AsJson = False) -> None:
+    """List the architectures, encoders, losses and other choices."""
+
+    def work(console: Console) -> dict[str, Any]:
+        tables = choices()
+        for title, rows in tables.items():
+            console.say(f"{title}:")
+            for name, text in rows.items():
+                console.say(f"  {name:<28}{text}")
+        return tables
+
+    run_command("model list", work, as_json=as_json, events=Say.TEXT)

@@ -69,7 +69,9 @@ def estimate(
     if known is None or network.architecture != "unet":
         return Estimate(patches, steps, None, None)
     multiply_adds, kept, channels, parameters = known
-    more_adds, more_kept = decoder_costs(channels, network.decoder_channels)
+    more_adds, more_kept = decoder_costs(
+        channels, network.decoder_channels or (256, 128, 64, 32, 16)
+    )
     pixels = settings.patches.size**2
     speed = flops_per_second or _measure()
     seconds = (multiply_adds + more_adds) * 2 * _PASSES * pixels * patches / speed

@@ -7,26 +7,37 @@ models; field descriptions are the help texts and state units and defaults.
 from __future__ import annotations
 
 from osteon.settings.base import Settings, apply_overrides, load_settings, settings_help
-from osteon.settings.fitting import (
-    AdamSettings,
-    AdamWSettings,
+from osteon.settings.common import Precision
+from osteon.settings.data import (
     AugmentationSettings,
-    ConstantSchedule,
-    CosineSchedule,
-    FitSettings,
+    NormalisationSettings,
+    PatchSettings,
+    ValidationSettings,
+)
+from osteon.settings.fitting import FitSettings, Mode
+from osteon.settings.losses import (
+    DiceCrossEntropySettings,
+    DiceSettings,
+    FocalSettings,
+    FocalTverskySettings,
     JaccardCrossEntropySettings,
     JaccardSettings,
     LossSettings,
-    NetworkSettings,
-    NormalisationSettings,
+    LovaszSettings,
+    TverskySettings,
+)
+from osteon.settings.network import NetworkSettings
+from osteon.settings.optimising import (
+    AdamSettings,
+    AdamWSettings,
+    ConstantSchedule,
+    CosineSchedule,
     OneCycleSchedule,
     OptimiserSettings,
-    PatchSettings,
-    Precision,
+    PlateauSchedule,
     ScheduleSettings,
     SgdSettings,
     TrainingSettings,
-    ValidationSettings,
 )
 from osteon.settings.predicting import PredictSettings
 from osteon.settings.simulating import SimulateSettings
@@ -37,15 +48,22 @@ __all__ = [
     "AugmentationSettings",
     "ConstantSchedule",
     "CosineSchedule",
+    "DiceCrossEntropySettings",
+    "DiceSettings",
     "FitSettings",
+    "FocalSettings",
+    "FocalTverskySettings",
     "JaccardCrossEntropySettings",
     "JaccardSettings",
     "LossSettings",
+    "LovaszSettings",
+    "Mode",
     "NetworkSettings",
     "NormalisationSettings",
     "OneCycleSchedule",
     "OptimiserSettings",
     "PatchSettings",
+    "PlateauSchedule",
     "Precision",
     "PredictSettings",
     "ScheduleSettings",
@@ -53,6 +71,7 @@ __all__ = [
     "SgdSettings",
     "SimulateSettings",
     "TrainingSettings",
+    "TverskySettings",
     "ValidationSettings",
     "apply_overrides",
     "load_settings",

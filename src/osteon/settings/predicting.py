@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from osteon.settings.base import Settings
-from osteon.settings.fitting import Precision, at_least_one, known
+from osteon.settings.common import Precision, at_least_one, known
 from osteon.tables.choices import BACKENDS
 
 

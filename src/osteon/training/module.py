@@ -19,6 +19,7 @@ from osteon.settings import (
     CosineSchedule,
     FitSettings,
     OptimiserSettings,
+    PlateauSchedule,
     ScheduleSettings,
 )
 
@@ -66,7 +67,7 @@ def learning_rate_factor(
     Returns:
         A function of the step, from 0.
     """
-    if isinstance(settings, ConstantSchedule):
+    if isinstance(settings, ConstantSchedule | PlateauSchedule):
         return lambda step: 1.0
     if isinstance(settings, CosineSchedule):
         end = min(1.0, settings.final_learning_rate / highest)

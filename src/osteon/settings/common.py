@@ -1,0 +1,66 @@
+"""What several groups of settings share: choices by name, checks against the tables."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BeforeValidator
+
+from osteon.registry import Table
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def choice(default: str) -> BeforeValidator:
+    """Let a choice be given by its name alone, or by parameters of the default alone.
+
+    Args:
+        default: Name of the default.
+
+    Returns:
+        A validator for pydantic.
+    """
+
+    def by_name(value: Any) -> Any:
+        if isinstance(value, str):
+            return {"name": value}
+        if isinstance(value, dict) and "name" not in value:
+            return {"name": default, **value}
+        return value
+
+    return BeforeValidator(by_name)
+
+
+def at_least_one(value: int | str) -> int | str:
+    """Refuse a number below 1.
+
+    Args:
+        value: A number, or ``auto``.
+
+    Raises:
+        ValueError: If it is a number below 1.
+    """
+    if isinstance(value, int) and value < 1:
+        raise ValueError("must be at least 1, or auto")
+    return value
+
+
+def known(table: Table, name: str) -> str:
+    """Find the name of a row.
+
+    Args:
+        table: The table.
+        name: Its name or an alias.
+
+    Returns:
+        The row's name.
+
+    Raises:
+        ValueError: If there is no such row; pydantic turns it into a message.
+    """
+    from osteon.errors import UsageError
+
+    try:
+        return table.row(name).name
+    except UsageError as error:
+        raise ValueError(f"{error.what}. {error.mend or ''}") from None
