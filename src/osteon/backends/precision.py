@@ -32,16 +32,20 @@ class Arithmetic:
 
     Attributes:
         precision: ``fp32``, ``bf16`` or ``fp16``; below fp32 by autocast.
-        channels_last: Whether activations are stored (y, x, channel).
+        channels_last: Whether activations are stored ([z,] y, x, channel).
+        dimensions: 2 or 3, of the network.
     """
 
     precision: str
     channels_last: bool
+    dimensions: int = 2
 
     @property
     def memory_format(self) -> torch.memory_format:
         """The layout as torch calls it."""
-        return torch.channels_last if self.channels_last else torch.contiguous_format
+        if not self.channels_last:
+            return torch.contiguous_format
+        return torch.channels_last if self.dimensions == 2 else torch.channels_last_3d
 
     def autocast(self, device: torch.device) -> AbstractContextManager[object]:
         """Return the context in which the network runs.
@@ -61,12 +65,13 @@ class Arithmetic:
         return f"{self.precision}, {'channels-last' if self.channels_last else 'channels-first'}"
 
 
-def candidates(device: torch.device, precision: str) -> list[Arithmetic]:
+def candidates(device: torch.device, precision: str, *, dimensions: int = 2) -> list[Arithmetic]:
     """List what may be tried on a device.
 
     Args:
         device: The device.
         precision: A precision asked for, or ``auto``.
+        dimensions: 2 or 3, of the network.
 
     Returns:
         The candidates; bf16 on a CPU without hardware for it is left out of ``auto``, as it is
@@ -87,7 +92,7 @@ def candidates(device: torch.device, precision: str) -> list[Arithmetic]:
         kinds = ["fp16", "fp32"]
     if precision != "auto":
         kinds = [precision]
-    return [Arithmetic(kind, layout) for kind in kinds for layout in (True, False)]
+    return [Arithmetic(kind, layout, dimensions) for kind in kinds for layout in (True, False)]
 
 
 def _cpu_bf16() -> bool:
@@ -96,7 +101,12 @@ def _cpu_bf16() -> bool:
 
 
 def probe(
-    run: Callable[[Arithmetic], None], device: torch.device, precision: str, *, purpose: str
+    run: Callable[[Arithmetic], None],
+    device: torch.device,
+    precision: str,
+    *,
+    purpose: str,
+    dimensions: int = 2,
 ) -> tuple[Arithmetic, dict[str, float]]:
     """Measure the candidates and choose: the first that is not clearly slower than the fastest.
 
@@ -108,6 +118,7 @@ def probe(
         device: The device, to wait for its queue.
         precision: A precision asked for, or ``auto``.
         purpose: What is run, such as ``fit unet/resnet18``: outcomes are remembered by it.
+        dimensions: 2 or 3, of the network.
 
     Returns:
         The choice, and the seconds of each candidate for the record.
@@ -115,7 +126,7 @@ def probe(
     Raises:
         UsageError: If the device cannot compute in the precision asked for.
     """
-    tried = candidates(device, precision)
+    tried = candidates(device, precision, dimensions=dimensions)
     key = " | ".join((purpose, precision, _machine(device), f"torch {torch.__version__}"))
     timings = _remembered(key)
     if timings is None or set(timings) != {str(c) for c in tried}:
