@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -13,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from osteon.errors import UsageError, warn
+from osteon.errors import OutputError, UsageError, warn
+from osteon.files import write_json
 from osteon.formats.cache import cache_folder
 
 #: Height and width of the probe's input: small enough for a slow CPU, large enough to be typical.
@@ -177,16 +177,13 @@ def _remember(key: str, timings: dict[str, float]) -> None:
         data = {}
     if not isinstance(data, dict):
         data = {}
-    partial = path.with_name(f".probes.{os.getpid()}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({**data, key: timings}, indent=1), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
+        write_json(path, {**data, key: timings})
+    except OutputError as error:
         warn(
             "probe-not-remembered",
             "the measured choice of arithmetic could not be kept, so the next run may choose "
-            f"otherwise ({error.strerror or error}); set OSTEON_CACHE_DIR to a writable folder",
+            f"otherwise ({error.what}); set OSTEON_CACHE_DIR to a writable folder",
             where=path,
         )
 

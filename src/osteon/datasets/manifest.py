@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import os
 import tomllib
@@ -14,7 +13,8 @@ from typing import Any, Literal, Self
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from osteon.errors import InputError, OutputError, UsageError
+from osteon.errors import InputError, UsageError
+from osteon.files import refuse_existing, write_bytes
 from osteon.labels import BONE_PORES, LabelScheme
 
 #: Schema of the manifest; raised, with a migration, when an entry is renamed or changes meaning.
@@ -210,29 +210,14 @@ class Manifest:
             OutputError: If the file exists or cannot be written.
         """
         path = Path(path)
-        if path.exists() and not overwrite:
-            raise OutputError(
-                "this file exists already",
-                where=path,
-                mend="choose another name, or ask for it to be replaced (--overwrite)",
-            )
+        refuse_existing(path, overwrite=overwrite)
         moved = tuple(self._moved(row, path.absolute().parent) for row in self.scans)
         data = {
             "schema": SCHEMA,
             "labels": self.labels.as_dict(),
             "scans": [_plain(row) for row in moved],
         }
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_bytes(tomli_w.dumps(data).encode())
-            part.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                part.unlink()
-            raise OutputError(
-                f"the manifest cannot be written ({error.strerror or error})", where=path
-            ) from error
+        write_bytes(path, tomli_w.dumps(data).encode())
         return Manifest(self.labels, moved, path)
 
     def _moved(self, row: ScanRow, folder: Path) -> ScanRow:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import struct
 import tokenize
 import zlib
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from osteon.errors import InputError, OutputError, UsageError
+from osteon.errors import InputError, UsageError
 from osteon.labels import LabelScheme
 from osteon.volume import Array, Geometry, Volume, VolumeWriter
 
@@ -36,8 +35,6 @@ DECODING_ERRORS: tuple[type[Exception], ...] = (
     struct.error,
     zlib.error,
 )
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @dataclass(frozen=True)
@@ -164,43 +161,6 @@ def reading(
             where=path,
             mend="copy or export it again; compare its size with the original's",
         ) from error
-
-
-@contextlib.contextmanager
-def writing(path: Path, *, mend: str | None = None) -> Iterator[None]:
-    """Turn a failure to write into an OutputError that names the target.
-
-    Args:
-        path: The target.
-        mend: What to do about it, if it is something special.
-
-    Raises:
-        OutputError: Instead of an OSError.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise output_error(error, path, mend=mend) from error
-
-
-def output_error(error: OSError, path: Path, *, mend: str | None = None) -> OutputError:
-    """Describe why something could not be written.
-
-    Args:
-        error: What the operating system said.
-        path: The target.
-        mend: What to do about it, if it is something special.
-
-    Returns:
-        The error to be raised.
-    """
-    if error.errno in _FULL:
-        what, hint = "the disk is full (or a quota or size limit is reached)", "make room"
-    elif error.errno in _FORBIDDEN:
-        what, hint = "this place is not writable", "choose another folder, or its permissions"
-    else:
-        what, hint = f"it could not be written ({error.strerror or error})", "choose another place"
-    return OutputError(what, where=path, mend=mend or hint)
 
 
 def readable_dtype(dtype: np.dtype[Any], path: Path) -> np.dtype[Any]:

@@ -25,8 +25,8 @@ import zarr
 from zarr.codecs import BloscCodec
 
 from osteon.errors import InputError
-from osteon.formats.base import Meta, Shape, readable_dtype, reading, writing
-from osteon.formats.targets import remove, temporary
+from osteon.files import remove, temporary, writing
+from osteon.formats.base import Meta, Shape, readable_dtype, reading
 from osteon.volume import Access, Array, Volume
 
 #: Environment variable that moves the cache to another folder.

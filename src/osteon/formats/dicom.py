@@ -17,6 +17,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from pydicom.valuerep import format_number_as_ds
 
 from osteon.errors import InputError, UsageError, warn
+from osteon.files import writing
 from osteon.formats import document
 from osteon.formats.base import (
     Intensity,
@@ -26,7 +27,6 @@ from osteon.formats.base import (
     readable_dtype,
     reading,
     refuse_dtype,
-    writing,
 )
 from osteon.formats.frames import from_itk, itk_or_none
 from osteon.formats.targets import PartWriter

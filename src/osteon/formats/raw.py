@@ -12,7 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from osteon.errors import InputError
-from osteon.formats.base import Meta, Shape, WriteRequest, readable_dtype, reading, writing
+from osteon.files import writing
+from osteon.formats.base import Meta, Shape, WriteRequest, readable_dtype, reading
 from osteon.formats.targets import PartWriter, check_free
 from osteon.volume import Access, Array, Volume
 

@@ -17,8 +17,9 @@ import tifffile
 from natsort import natsorted
 
 from osteon.errors import InputError, UsageError, warn
+from osteon.files import writing
 from osteon.formats import document
-from osteon.formats.base import Meta, Shape, WriteRequest, refuse_dtype, writing
+from osteon.formats.base import Meta, Shape, WriteRequest, refuse_dtype
 from osteon.formats.images import FAMILIES, ImageHeader, decode, encode, family_of, read_header
 from osteon.formats.raw import RawLayout, read_raw
 from osteon.formats.skyscan import SkyScanLog, find_log

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,41 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.errors import OsteonError, OutputError, UsageError
-from osteon.formats.base import WriteRequest, check_block, output_error, writing
+from osteon.files import flush, output_error, remove, temporary, writing
+from osteon.formats.base import WriteRequest, check_block
 from osteon.formats.document import FOLDER_DOCUMENT
 from osteon.volume import Array, VolumeWriter
 
-_REMOVE_TRIES, _REMOVE_PAUSE = 20, 0.05  # seconds
-_counter = itertools.count()
 _ZARR_MARKS = ("zarr.json", ".zgroup", ".zarray")
 _OUR_SUFFIXES = {".tif", ".tiff", ".png", ".bmp", ".dcm"}
-
-
-def temporary(path: Path) -> Path:
-    """Return a name beside a target that nothing else uses.
-
-    Args:
-        path: The target.
-    """
-    return path.with_name(f".{path.name}.{os.getpid()}-{next(_counter)}.part")
-
-
-def remove(path: Path) -> None:
-    """Remove a file or folder; it does not matter if it is not there.
-
-    Args:
-        path: The file or folder.
-    """
-    if path.is_dir() and not path.is_symlink():
-        # Zarr writes chunks in threads that may still be at it after one of them has failed.
-        for _ in range(_REMOVE_TRIES):
-            shutil.rmtree(path, ignore_errors=True)
-            if not path.exists():
-                return
-            time.sleep(_REMOVE_PAUSE)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()
 
 
 def check_free(path: Path, *, overwrite: bool, folder: bool) -> None:
@@ -186,6 +155,9 @@ class PartWriter(VolumeWriter):
 
     def _complete(self) -> None:
         self._finish()
+        for part, _ in self._parts:
+            if part.is_file():
+                flush(part)
         for part, path in self._parts:
             put_in_place(part, path)
         for path in self._stale:

@@ -14,6 +14,7 @@ import numpy as np
 import tifffile
 
 from osteon.errors import InputError, warn
+from osteon.files import writing
 from osteon.formats.base import (
     Meta,
     WriteRequest,
@@ -22,7 +23,6 @@ from osteon.formats.base import (
     reading,
     refuse_dtype,
     volume_shape,
-    writing,
 )
 from osteon.formats.images import to_grey
 from osteon.formats.raw import RawLayout, RawVolume, read_raw

@@ -11,8 +11,9 @@ import numpy as np
 import zarr
 
 from osteon.errors import InputError
+from osteon.files import writing
 from osteon.formats import document
-from osteon.formats.base import Meta, Shape, WriteRequest, readable_dtype, reading, writing
+from osteon.formats.base import Meta, Shape, WriteRequest, readable_dtype, reading
 from osteon.formats.frames import micrometres, size_or_none, vector
 from osteon.formats.targets import PartWriter
 from osteon.labels import LabelScheme

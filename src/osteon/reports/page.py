@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import osteon
-from osteon.errors import OutputError
+from osteon.files import refuse_existing, write_text
 from osteon.reports.blocks import Section
 
 
@@ -38,7 +36,8 @@ def write_simple_report(
         OutputError: If the file exists or cannot be written.
     """
     page = render(title=title, sections=sections, summary=summary, warnings=warnings)
-    _put(Path(path), page, overwrite=overwrite)
+    refuse_existing(Path(path), overwrite=overwrite)
+    write_text(Path(path), page)
 
 
 def render(
@@ -77,22 +76,3 @@ def render(
         version=osteon.__version__,
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )
-
-
-def _put(path: Path, page: str, *, overwrite: bool) -> None:
-    if path.exists() and not overwrite:
-        raise OutputError("the report exists", where=path, mend="choose another name, or overwrite")
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # A lone surrogate (from a file name that is not UTF-8) must not cost the whole report.
-        beside.write_text(page, encoding="utf-8", errors="replace", newline="\n")
-        beside.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise OutputError(
-            f"the report cannot be written: {error.strerror or error}",
-            where=path,
-            mend="check that the folder is writable and the disk not full",
-        ) from error

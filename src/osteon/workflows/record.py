@@ -1,14 +1,11 @@
-"""What every run records of itself: versions, machine, time; and files written whole or not."""
+"""What every run records of itself: versions, machine, time; and its records read again."""
 
 from __future__ import annotations
 
-import contextlib
 import json
-import math
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +13,19 @@ from typing import Any
 
 from osteon import __version__
 from osteon.errors import InputError, OutputError
+from osteon.files import finite, write_json, write_text
+
+__all__ = (
+    "check_folder",
+    "count",
+    "finite",
+    "machine",
+    "now",
+    "read_json",
+    "versions",
+    "write_json",
+    "write_text",
+)
 
 #: Libraries whose version can change a result.
 _LIBRARIES = (
@@ -73,24 +83,6 @@ def now() -> str:
     return datetime.now(UTC).astimezone().isoformat(timespec="seconds")
 
 
-def finite(value: Any) -> Any:
-    """Replace NaN and infinities by None, for JSON.
-
-    Args:
-        value: Nested mappings, sequences and numbers.
-
-    Returns:
-        The same with None where JSON has no number.
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, Mapping):
-        return {str(k): finite(v) for k, v in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return [finite(v) for v in value]
-    return str(value) if isinstance(value, Path) else value
-
-
 def check_folder(path: Path, *, target: Path | None = None) -> None:
     """Refuse a folder that cannot be written, before long work rather than after it.
 
@@ -117,44 +109,6 @@ def check_folder(path: Path, *, target: Path | None = None) -> None:
             where=near,
             mend="choose another place for --out, or change its permissions",
         )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file beside its target, then rename it.
-
-    Args:
-        path: The target; an existing file is replaced.
-        text: Its content.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise OutputError(
-            f"cannot write: {error.strerror or error}",
-            where=path,
-            mend="free some disk space, or choose a writable folder",
-        ) from None
-
-
-def write_json(path: Path, data: Mapping[str, Any]) -> None:
-    """Write JSON beside its target, then rename it; NaN becomes null.
-
-    Args:
-        path: The target.
-        data: What to write.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    write_text(path, json.dumps(finite(data), indent=1) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
