@@ -30,7 +30,8 @@ from osteon.settings import (
     load_settings,
     settings_help,
 )
-from osteon.tables.choices import AUGMENTATIONS, ENCODERS, RECIPES
+from osteon.tables.augmentations import AUGMENTATIONS
+from osteon.tables.choices import ENCODERS, RECIPES
 
 
 def fit(*overrides: str) -> FitSettings:

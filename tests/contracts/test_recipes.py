@@ -11,7 +11,8 @@ import pytest
 from osteon.augment import load_augmentation
 from osteon.intensity import Statistics, load_recipe, normalise, statistics
 from osteon.registry import Row
-from osteon.tables.choices import AUGMENTATIONS, RECIPES
+from osteon.tables.augmentations import AUGMENTATIONS
+from osteon.tables.choices import RECIPES
 from osteon.volume import ArrayVolume
 
 

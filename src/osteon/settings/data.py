@@ -8,7 +8,8 @@ from pydantic import Field, field_validator
 
 from osteon.settings.base import Settings
 from osteon.settings.common import known
-from osteon.tables.choices import AUGMENTATIONS, RECIPES
+from osteon.tables.augmentations import AUGMENTATIONS
+from osteon.tables.choices import RECIPES
 
 #: Height and width of patches are multiples of this, the stride of the deepest encoder stage.
 PATCH_STEP = 32

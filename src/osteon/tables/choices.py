@@ -1,4 +1,4 @@
-"""The tables behind the settings: networks, losses, normalisation, augmentation, backends."""
+"""The tables behind the settings: networks, losses, normalisation, backends."""
 
 from __future__ import annotations
 
@@ -80,23 +80,6 @@ RECIPES = Table(
             "the original's: 0..1 between minimum and maximum of voxels > 0",
             "osteon.intensity:minmax_positive",
             {"version": 1},
-        ),
-    ),
-)
-
-AUGMENTATIONS = Table(
-    "augmentations",
-    (
-        Row("none", "no augmentation", "osteon.augment:identity"),
-        Row(
-            "geometric",
-            "one flip or right-angle rotation; grey values stay as they are",
-            "osteon.augment:geometric",
-        ),
-        Row(
-            "reference",
-            "the paper's: one flip or right-angle rotation, a shift and a scale of intensities",
-            "osteon.augment:reference",
         ),
     ),
 )
