@@ -9,6 +9,7 @@ from osteon.datasets.hashes import content_hash
 from osteon.datasets.manifest import Manifest, ScanRow
 from osteon.datasets.masks import MaskVolume, Pair, open_pair, open_pairs, scan_shapes
 from osteon.datasets.new import new_manifest
+from osteon.datasets.resampled import resample_pair
 from osteon.datasets.sources import GridTiles, PatchSource, SlicePatches, scan_statistics
 from osteon.datasets.splits import Part, Split, folds, split
 
@@ -31,6 +32,7 @@ __all__ = [
     "new_manifest",
     "open_pair",
     "open_pairs",
+    "resample_pair",
     "scan_shapes",
     "scan_statistics",
     "split",
