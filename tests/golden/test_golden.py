@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from osteon.datasets import Manifest, ScanRow
 from osteon.labels import BONE_PORES
@@ -23,6 +24,7 @@ from osteon.training.plan import FitPlan
 
 HERE = Path(__file__).parent
 SCHEMA1 = HERE / "schema1"
+SCHEMA2 = HERE / "schema2"  # of the model file alone
 MOST_BYTES = 300_000
 
 
@@ -39,7 +41,8 @@ def test_model_of_schema_1() -> None:
     assert (spec.recipe, spec.recipe_version, spec.mode) == ("zscore", 1, "2D")
     assert spec.ranges == TrainingRanges((10.5, 39.0), ("uint8", "uint16"))
     assert spec.provenance["best"] == {"epoch": 7, "val_mean_iou": 0.93}
-    assert read_description(SCHEMA1 / "model.safetensors")["schema"] == 1
+    assert (spec.voxel_size_um, spec.patch_size, spec.slices) == (None, (), 1)
+    assert read_description(SCHEMA1 / "model.safetensors")["schema"] == 2  # migrated
     # Written out, so that digest and bytes are not only consistent with each other.
     assert spec.weights_sha256 == (
         "802b6189abaac3162b2003f9e820c5ac76c77a3937bca44541a622e327f608fc"
@@ -52,6 +55,32 @@ def test_model_of_schema_1() -> None:
     assert set(model.weights) == set(expected)
     for name, tensor in expected.items():
         assert torch.equal(model.weights[name], tensor)
+
+
+def test_model_of_schema_2() -> None:
+    model = load_model(SCHEMA2 / "model.safetensors")
+    spec = model.spec
+    assert (spec.name, spec.mode, spec.slices) == ("rat-femur", "2.5D", 3)
+    assert spec.network == NetworkSpec("unet", "resnet18", 3, 2)
+    assert spec.labels.names == ("background", "Kortikalis µ")
+    assert spec.labels.classes[1].colour == (10, 20, 30)
+    assert (spec.recipe, spec.recipe_version) == ("percentile", 1)
+    assert (spec.voxel_size_um, spec.patch_size) == (18.5, (256, 192))
+    assert spec.ranges == TrainingRanges((9.0, 18.5), ("int16",))
+    assert spec.provenance == {"best": {"epoch": 3, "val_mean_iou": None}, "note": "Größe 1e-7"}
+    # Written out, so that digests and contents are not only consistent with each other.
+    with safe_open(SCHEMA2 / "model.safetensors", framework="pt") as file:
+        described = json.loads(file.metadata()["osteon"])
+    assert described["description_sha256"] == (
+        "2d8a6de26471c419270243a9408a0f42d757a1c1a70cbe85d08e3642c07643ac"
+    )
+    assert spec.weights_sha256 == (
+        "af2e91fbc7224b80f9382c4cc7fa10aa9ba08a6a1af3efad049c1a720d896311"
+    )
+    assert set(model.weights) == {"encoder.conv1.weight", "segmentation_head.0.bias"}
+    expected = torch.arange(12, dtype=torch.float32).reshape(1, 3, 2, 2) / 3
+    assert torch.equal(model.weights["encoder.conv1.weight"], expected)
+    assert torch.equal(model.weights["segmentation_head.0.bias"], torch.tensor([0.5, -2.0]))
 
 
 def test_weights_of_schema_1_still_fit_the_network() -> None:

@@ -1,0 +1,29 @@
+"""The model file: one safetensors file with the weights and a JSON description.
+
+The description holds what inference needs and nothing more; the settings of the fit ride
+along as provenance and are never validated again. Nothing in the file is executed.
+"""
+
+from __future__ import annotations
+
+from osteon.model_file.files import load_model, read_description, save_model
+from osteon.model_file.spec import (
+    KEY,
+    SCHEMA,
+    Model,
+    ModelSpec,
+    TrainingRanges,
+    weights_digest,
+)
+
+__all__ = [
+    "KEY",
+    "SCHEMA",
+    "Model",
+    "ModelSpec",
+    "TrainingRanges",
+    "load_model",
+    "read_description",
+    "save_model",
+    "weights_digest",
+]

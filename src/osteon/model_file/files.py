@@ -1,0 +1,144 @@
+"""Reading and writing of model files."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from osteon.errors import InputError, ModelFileError
+from osteon.files import write_bytes
+from osteon.model_file.spec import (
+    DIGEST,
+    KEY,
+    SCHEMA,
+    Model,
+    damaged,
+    description_digest,
+    parse_description,
+    weights_digest,
+)
+
+_MEND = "give the model.safetensors in a run folder of `osteon fit`, or a .pth of the original"
+
+
+def save_model(path: Path, model: Model) -> Model:
+    """Write a model beside the target, then rename it into place.
+
+    Args:
+        path: Target; an existing file is replaced.
+        model: The model; its digest is computed here.
+
+    Returns:
+        The model as written, with digest and path.
+
+    Raises:
+        OutputError: If the file cannot be written.
+    """
+    weights = {k: v.detach().cpu().contiguous() for k, v in model.weights.items()}
+    spec = replace(model.spec, weights_sha256=weights_digest(weights))
+    data = spec.as_dict()
+    data[DIGEST] = description_digest(data)
+    header = {KEY: json.dumps(data, sort_keys=True, allow_nan=False)}
+    write_bytes(path, save(weights, metadata=header))
+    return Model(spec, weights, path)
+
+
+def load_model(path: Path) -> Model:
+    """Read a model file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The model, with its weights on the CPU.
+
+    Raises:
+        InputError: If there is no such file.
+        ModelFileError: If it is not an osteon model, is damaged, or of a schema that this
+            version cannot read.
+    """
+    spec = parse_description(read_description(path), path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise damaged(path, str(error)) from None
+    if weights_digest(weights) != spec.weights_sha256:
+        raise damaged(path, "the weights differ from their recorded digest")
+    return Model(spec, weights, path)
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Read the description of an osteon model file without its weights.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The description, migrated to the current schema.
+
+    Raises:
+        InputError: If there is no such file.
+        ModelFileError: As :func:`load_model`.
+    """
+    check_there(path)
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            text = (file.metadata() or {}).get(KEY)
+    except (SafetensorError, OSError, RuntimeError, struct.error) as error:
+        raise ModelFileError(
+            f"this is not an osteon model file, or it is damaged: {error}", where=path, mend=_MEND
+        ) from None
+    if text is None:
+        raise ModelFileError("this safetensors file holds no osteon model", where=path, mend=_MEND)
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"its description is not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise damaged(path, "its description is not a JSON object")
+    return _migrate(data, path)
+
+
+def check_there(path: Path) -> None:
+    """Raise if there is no file.
+
+    Args:
+        path: The model file.
+
+    Raises:
+        InputError: If it is missing, or a folder.
+    """
+    if not path.is_file():
+        raise InputError("there is no such model file", where=path, mend=_MEND)
+
+
+def _migrate(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    schema = data.get("schema")
+    if schema not in (1, SCHEMA) or isinstance(schema, bool):
+        raise ModelFileError(
+            f"the model has schema {schema!r}; this version of osteon reads up to {SCHEMA}",
+            where=path,
+            mend="pip install --upgrade osteon",
+        )
+    # Checked wherever there is one: a damaged number must not turn the check off.
+    if (DIGEST in data or schema != 1) and data.get(DIGEST) != _digest(data, path):
+        raise damaged(path, "its description differs from its recorded digest")
+    if schema == 1:  # only 2D; scans as they are
+        data = {**data, "schema": SCHEMA, "voxel_size_um": None, "patch_size": []}
+        if isinstance(data.get("network"), dict):
+            data["network"] = {"dimensions": 2, "options": {}, **data["network"]}
+    return data
+
+
+def _digest(data: dict[str, Any], path: Path) -> str:
+    try:
+        return description_digest(data)
+    except (ValueError, RecursionError) as error:  # NaN, or nested beyond reason
+        raise damaged(path, f"its description is not JSON: {error}") from None

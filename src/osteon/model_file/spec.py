@@ -1,0 +1,235 @@
+"""What a model file describes: the network, its classes, its grey values, what it was fitted to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from osteon.errors import ModelFileError, OsteonError
+from osteon.labels import LabelScheme
+from osteon.networks import NetworkSpec
+
+#: Schema of the description; files of older schemas are migrated when read.
+SCHEMA = 2
+#: Key of the description in the safetensors metadata.
+KEY = "osteon"
+#: Entry of the description with the digest of all its others.
+DIGEST = "description_sha256"
+#: How a network looks at a scan.
+MODES = ("2D", "2.5D", "3D")
+
+
+@dataclass(frozen=True)
+class TrainingRanges:
+    """What the model was fitted to: outside of it, prediction warns.
+
+    Attributes:
+        voxel_size_um: Smallest and largest voxel size, or None where unknown.
+        dtypes: Types of the scans.
+    """
+
+    voxel_size_um: tuple[float, float] | None = None
+    dtypes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What inference needs to know of a model.
+
+    Attributes:
+        name: Name of the model.
+        network: The network.
+        labels: The classes.
+        recipe: Name of the normalisation recipe.
+        recipe_version: Version of the recipe.
+        mode: ``2D``, ``2.5D`` or ``3D``.
+        ranges: What it was fitted to.
+        weights_sha256: Digest of the weights, to detect damage.
+        provenance: Settings, versions, data hashes and scores of the fit; for people.
+        voxel_size_um: Voxel size in µm that scans are resampled to first (in 2D and 2.5D within
+            the slice alone); None: they stay as they are.
+        patch_size: (y, x) or, in 3D, (z, y, x) of the patches it was fitted with, in pixels;
+            empty where unknown.
+    """
+
+    name: str
+    network: NetworkSpec
+    labels: LabelScheme
+    recipe: str
+    recipe_version: int
+    mode: str = "2D"
+    ranges: TrainingRanges = TrainingRanges()
+    weights_sha256: str = ""
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    voxel_size_um: float | None = None
+    patch_size: tuple[int, ...] = ()
+
+    @property
+    def slices(self) -> int:
+        """Neighbouring slices that the network sees at once: its channels in 2.5D, else 1."""
+        return self.network.in_channels if self.mode == "2.5D" else 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the JSON-compatible description that is written to the file."""
+        ranges = self.ranges
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "mode": self.mode,
+            "network": self.network.as_dict(),
+            "labels": self.labels.as_dict(),
+            "normalisation": {"recipe": self.recipe, "version": self.recipe_version},
+            "voxel_size_um": self.voxel_size_um,
+            "patch_size": list(self.patch_size),
+            "training_ranges": {
+                "voxel_size_um": list(ranges.voxel_size_um) if ranges.voxel_size_um else None,
+                "dtypes": list(ranges.dtypes),
+            },
+            "weights_sha256": self.weights_sha256,
+            "provenance": dict(self.provenance),
+        }
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model in memory.
+
+    Attributes:
+        spec: The description.
+        weights: State of the network by name, on the CPU.
+        path: The file it was read from, if any.
+    """
+
+    spec: ModelSpec
+    weights: Mapping[str, torch.Tensor]
+    path: Path | None = None
+
+
+def weights_digest(weights: Mapping[str, torch.Tensor]) -> str:
+    """Digest weights: equal weights give equal digests on every machine.
+
+    Args:
+        weights: Tensors by name.
+
+    Returns:
+        SHA-256 over names, types, shapes and bytes, in the order of the names.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        tensor = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def description_digest(data: Mapping[str, Any]) -> str:
+    """Digest a description, whatever the order of its entries.
+
+    Args:
+        data: The description; its own digest, if there, does not count.
+
+    Returns:
+        SHA-256 of its JSON with sorted names, without spaces, all but ASCII escaped.
+    """
+    rest = {name: value for name, value in data.items() if name != DIGEST}
+    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def parse_description(data: Mapping[str, Any], path: Path) -> ModelSpec:
+    """Turn the description of a model file into its spec.
+
+    Args:
+        data: The description, of the current schema.
+        path: The file, for messages.
+
+    Returns:
+        The spec.
+
+    Raises:
+        ModelFileError: If an entry is missing, unknown, or contradicts another.
+    """
+    try:
+        spec = _spec(data)
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        raise damaged(path, f"its description lacks or garbles {error}") from None
+    except OsteonError as error:
+        raise damaged(path, error.what) from None
+    fault = contradiction(spec)
+    if fault is not None:
+        raise damaged(path, fault)
+    return spec
+
+
+def contradiction(spec: ModelSpec) -> str | None:
+    """Say what in a description contradicts what.
+
+    Args:
+        spec: The description.
+
+    Returns:
+        One sentence, or None if it is sound.
+    """
+    network, patch = spec.network, spec.patch_size
+    if spec.mode not in MODES:
+        return f"there is no mode '{spec.mode}'"
+    if network.classes != len(spec.labels):
+        return "the network and the label scheme differ in the number of classes"
+    if (spec.mode == "3D") != (network.dimensions == 3):
+        return f"a network of {network.dimensions} dimensions does not work in {spec.mode}"
+    if spec.mode == "2.5D" and (network.in_channels < 3 or network.in_channels % 2 == 0):
+        return f"2.5D needs an odd number of slices from 3, not {network.in_channels}"
+    if spec.mode != "2.5D" and network.in_channels != 1:
+        return f"a {spec.mode} network sees one grey value a voxel, not {network.in_channels}"
+    if patch and (len(patch) != network.dimensions or min(patch) < 1):
+        return f"patches of {' × '.join(map(str, patch))} do not belong to a {spec.mode} network"
+    size = spec.voxel_size_um
+    if size is not None and not (math.isfinite(size) and size > 0):
+        return f"a voxel size must be positive, not {size} µm"
+    return None
+
+
+def _spec(data: Mapping[str, Any]) -> ModelSpec:
+    ranges = data["training_ranges"]
+    sizes, size = ranges["voxel_size_um"], data["voxel_size_um"]
+    provenance = data.get("provenance", {})
+    if not isinstance(provenance, dict):
+        raise TypeError("'provenance'")
+    return ModelSpec(
+        name=str(data["name"]),
+        network=NetworkSpec.from_dict(data["network"]),
+        labels=LabelScheme.from_dict(data["labels"]),
+        recipe=str(data["normalisation"]["recipe"]),
+        recipe_version=int(data["normalisation"]["version"]),
+        mode=str(data["mode"]),
+        ranges=TrainingRanges(
+            (float(sizes[0]), float(sizes[1])) if sizes else None,
+            tuple(str(d) for d in ranges["dtypes"]),
+        ),
+        weights_sha256=str(data["weights_sha256"]),
+        provenance=cast(dict[str, Any], provenance),
+        voxel_size_um=None if size is None else float(size),
+        patch_size=tuple(int(n) for n in data["patch_size"]),
+    )
+
+
+def damaged(path: Path, why: str) -> ModelFileError:
+    """Describe a damaged model file.
+
+    Args:
+        path: The file.
+        why: How it shows.
+
+    Returns:
+        The error to be raised.
+    """
+    return ModelFileError(
+        f"the model file is damaged: {why}", where=path, mend="copy it again from its source"
+    )
