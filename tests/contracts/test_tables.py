@@ -22,7 +22,8 @@ from osteon.settings import (
     ScheduleSettings,
     load_settings,
 )
-from osteon.tables.choices import ARCHITECTURES, ENCODERS, LOSSES
+from osteon.tables.choices import ARCHITECTURES, ENCODERS
+from osteon.tables.losses import LOSSES
 
 
 def _tables() -> list[Table]:

@@ -10,7 +10,8 @@ import typer
 from osteon.cli.console import Console, Say
 from osteon.cli.options import AsJson, run_command
 from osteon.tables.augmentations import AUGMENTATIONS
-from osteon.tables.choices import ARCHITECTURES, BACKENDS, ENCODERS, LOSSES, RECIPES
+from osteon.tables.choices import ARCHITECTURES, BACKENDS, ENCODERS, RECIPES
+from osteon.tables.losses import LOSSES
 
 if TYPE_CHECKING:
     from osteon.model_file import Model

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from osteon.settings.base import Settings
 
@@ -17,6 +17,13 @@ class ClassWeighted(Settings):
         description="Weights of the classes, in their order; data: inverse to how many voxels each "
         "has in the slices learned from. None: equal.",
     )
+
+    @field_validator("class_weights")
+    @classmethod
+    def _some(cls, value: tuple[float, ...] | str | None) -> tuple[float, ...] | str | None:
+        if isinstance(value, tuple) and not any(value):
+            raise ValueError("at least one class needs a weight above 0")
+        return value
 
 
 class JaccardSettings(ClassWeighted):
@@ -51,6 +58,11 @@ class TverskySettings(ClassWeighted):
     alpha: float = Field(1.25, description="Weight of false positives.", ge=0)
     beta: float = Field(1.25, description="Weight of false negatives.", ge=0)
 
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        _not_both_0(alpha=self.alpha, beta=self.beta)
+        return self
+
 
 class FocalTverskySettings(ClassWeighted):
     """A weighted sum of focal and Tversky loss, as in the paper's program."""
@@ -61,6 +73,12 @@ class FocalTverskySettings(ClassWeighted):
     gamma: float = Field(2.0, description="Focus on voxels that are hard.", ge=0)
     focal_weight: float = Field(0.5, description="Weight of the focal loss.", ge=0)
     tversky_weight: float = Field(0.5, description="Weight of the Tversky loss.", ge=0)
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        _not_both_0(alpha=self.alpha, beta=self.beta)
+        _not_both_0(focal_weight=self.focal_weight, tversky_weight=self.tversky_weight)
+        return self
 
 
 class DiceCrossEntropySettings(ClassWeighted):
@@ -79,6 +97,12 @@ class JaccardCrossEntropySettings(ClassWeighted):
     cross_entropy_weight: float = Field(
         1.0, description="Weight of the cross-entropy beside the Jaccard loss.", ge=0
     )
+
+
+def _not_both_0(**weights: float) -> None:
+    """Refuse a loss that would be the same whatever the network says."""
+    if not any(weights.values()):
+        raise ValueError(f"{' and '.join(weights)} cannot both be 0")
 
 
 LossSettings = (

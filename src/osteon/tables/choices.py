@@ -1,4 +1,4 @@
-"""The tables behind the settings: networks, losses, normalisation, backends."""
+"""The tables behind the settings: networks, normalisation, backends."""
 
 from __future__ import annotations
 
@@ -28,26 +28,6 @@ ENCODERS = Table(
             ("resnet34", "ResNet-34"),
             ("resnet50", "ResNet-50"),
         )
-    ),
-)
-
-LOSSES = Table(
-    "losses",
-    (
-        Row("jaccard", "soft Jaccard (IoU): the paper's choice", "osteon.losses:JaccardLoss"),
-        Row("dice", "soft Dice", "osteon.losses:DiceLoss"),
-        Row("lovasz", "Lovász-Softmax: a surrogate of the IoU", "osteon.losses:LovaszLoss"),
-        Row("focal", "focal: cross-entropy with a focus on hard voxels", "osteon.losses:FocalLoss"),
-        Row(
-            "tversky", "Tversky: weighs false positives and negatives", "osteon.losses:TverskyLoss"
-        ),
-        Row("focal-tversky", "focal + Tversky", "osteon.losses:FocalTverskyLoss"),
-        Row("dice-ce", "soft Dice + cross-entropy", "osteon.losses:DiceCrossEntropyLoss"),
-        Row(
-            "jaccard-ce",
-            "soft Jaccard + cross-entropy: learns faster from few patches",
-            "osteon.losses:JaccardCrossEntropyLoss",
-        ),
     ),
 )
 

@@ -17,7 +17,7 @@ from osteon.labels import IGNORE
 from osteon.losses import JaccardLoss, build_loss, soft_counts
 from osteon.registry import Row
 from osteon.settings import JaccardCrossEntropySettings, JaccardSettings, LossSettings
-from osteon.tables.choices import LOSSES
+from osteon.tables.losses import LOSSES
 
 KINDS = {kind.model_fields["name"].default: kind for kind in get_args(LossSettings)}
 
