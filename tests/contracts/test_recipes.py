@@ -63,16 +63,19 @@ def test_statistics_are_kept_exactly(recipe: Row) -> None:
     assert Statistics.from_dict(json.loads(json.dumps(found.as_dict()))) == found
 
 
-def test_an_augmentation_depends_on_its_generator_alone(augmentation: Row) -> None:
+@pytest.mark.parametrize("shape", [(1, 16, 16), (3, 16, 16), (1, 8, 16, 16), (1, 16, 16, 16)])
+def test_an_augmentation_depends_on_its_generator_alone(augmentation: Row, shape: tuple) -> None:
     augment = pickle.loads(pickle.dumps(load_augmentation(augmentation.name)))  # noqa: S301
-    image = np.random.default_rng(1).normal(0, 1, (1, 16, 16)).astype(np.float32)
-    labels = np.random.default_rng(2).integers(0, 3, (16, 16)).astype(np.uint8)
+    image = np.random.default_rng(1).normal(0, 1, shape).astype(np.float32)
+    labels = np.random.default_rng(2).integers(0, 3, shape[1:]).astype(np.uint8)
     results = []
-    for seed in (7, 7):
+    for seed in (*range(8), *range(8)):
         out, its = augment(image.copy(), labels.copy(), np.random.default_rng(seed), clip=(-5, 5))
         assert (out.shape, out.dtype) == (image.shape, np.float32)
-        assert its.dtype == np.uint8
-        np.testing.assert_array_equal(np.sort(its.ravel()), np.sort(labels.ravel()))
+        assert (its.shape, its.dtype) == (labels.shape, np.uint8)
+        assert {*np.unique(its)} <= {0, 1, 2, 255}
+        assert -5 <= out.min() <= out.max() <= 5
         results.append((out, its))
-    np.testing.assert_array_equal(results[0][0], results[1][0])
-    np.testing.assert_array_equal(results[0][1], results[1][1])
+    for first, again in zip(results[:8], results[8:], strict=True):
+        np.testing.assert_array_equal(first[0], again[0])
+        np.testing.assert_array_equal(first[1], again[1])

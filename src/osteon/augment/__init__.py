@@ -9,12 +9,14 @@ from __future__ import annotations
 from osteon.augment.base import ZSCORE_CLIP, Augmentation, Image, Labels, recording
 from osteon.augment.loading import load_augmentation
 from osteon.augment.presets import geometric, identity, reference
+from osteon.augment.strong import Strong
 
 __all__ = [
     "ZSCORE_CLIP",
     "Augmentation",
     "Image",
     "Labels",
+    "Strong",
     "geometric",
     "identity",
     "load_augmentation",

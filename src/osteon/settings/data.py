@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from osteon.settings.base import Settings
 from osteon.settings.common import known
@@ -86,11 +86,28 @@ class AugmentationSettings(Settings):
     """Random changes of the patches, so that the network generalises."""
 
     preset: str = Field("reference", description=f"One of: {', '.join(AUGMENTATIONS.names())}.")
+    strength: float = Field(
+        1.0,
+        description="Scales how often and how much the preset strong changes patches, 0 to 2; "
+        "other presets have no strength.",
+        ge=0,
+        le=2,
+    )
 
     @field_validator("preset")
     @classmethod
     def _preset(cls, value: str) -> str:
         return known(AUGMENTATIONS, value)
+
+    @model_validator(mode="after")
+    def _has_strength(self) -> Self:
+        if self.strength != 1 and not AUGMENTATIONS.row(self.preset).capabilities.get("strength"):
+            with_it = [row.name for row in AUGMENTATIONS if row.capabilities.get("strength")]
+            raise ValueError(
+                f"strength={self.strength:g} needs preset={' or '.join(with_it)}, "
+                f"not preset={self.preset}"
+            )
+        return self
 
 
 class ValidationSettings(Settings):

@@ -23,5 +23,12 @@ AUGMENTATIONS = Table(
             "the paper's: one flip or right-angle rotation, a shift and a scale of intensities",
             "osteon.augment:reference",
         ),
+        Row(
+            "strong",
+            "for CT: rotation, scale, elastic, noise, blur, gamma, contrast, cupping, rings, "
+            "resolution; see augmentation.strength",
+            "osteon.augment:Strong",
+            {"strength": True},
+        ),
     ),
 )
