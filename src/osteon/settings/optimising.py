@@ -129,6 +129,12 @@ class TrainingSettings(Settings):
         "1GiB",
         description="Memory for decoded slices, over all workers; slices beyond are re-read.",
     )
+    disk_cache: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="Copy on disk (`osteon cache show`) of scans that are slow to read in parts: "
+        "auto: of those that do not fit into `cache` and would be read more than 3 times faster; "
+        "on: of all; off: only of those that cannot be read otherwise (.nii.gz).",
+    )
 
     @field_validator("workers")
     @classmethod
