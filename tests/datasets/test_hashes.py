@@ -7,6 +7,7 @@ import numpy as np
 import tifffile
 
 from osteon.datasets import content_hash
+from osteon.datasets.hashes import ContentHash
 from osteon.formats import open_volume
 from osteon.volume import ArrayVolume
 
@@ -31,3 +32,14 @@ def test_the_format_does_not_matter_and_one_voxel_does(tmp_path: Path) -> None:
     assert content_hash(ArrayVolume(other)) != first
     assert content_hash(ArrayVolume(VALUES.reshape(3, 7, 5))) != first
     assert content_hash(ArrayVolume(VALUES.view("<i2"))) != first
+
+
+def test_fed_in_parts_it_is_the_same() -> None:
+    digest = ContentHash(ArrayVolume(VALUES))
+    digest.add(VALUES[:1])
+    digest.add(VALUES.astype(">u2")[1:])
+    assert digest.hexdigest() == content_hash(ArrayVolume(VALUES))
+    swapped = ContentHash(ArrayVolume(VALUES))
+    swapped.add(VALUES[1:])
+    swapped.add(VALUES[:1])
+    assert swapped.hexdigest() != digest.hexdigest()

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from osteon.datasets.blocks import BlockPatches
 from osteon.datasets.costs import Estimate, estimate
 from osteon.datasets.doctor import check
 from osteon.datasets.findings import Finding
+from osteon.datasets.grid import GridTiles
 from osteon.datasets.hashes import content_hash
 from osteon.datasets.manifest import Manifest, ScanRow
 from osteon.datasets.masks import MaskVolume, Pair, open_pair, open_pairs, scan_shapes
 from osteon.datasets.new import new_manifest
 from osteon.datasets.resampled import resample_pair
-from osteon.datasets.sources import GridTiles, PatchSource, SlicePatches, scan_statistics
+from osteon.datasets.sampling import check_mode
+from osteon.datasets.slices import SlicePatches
+from osteon.datasets.sources import (
+    PatchSource,
+    patch_source,
+    scan_statistics,
+    validation_tiles,
+)
 from osteon.datasets.splits import Part, Split, folds, split
+from osteon.datasets.survey import Survey, class_weights, empty_slices, survey
 
 __all__ = [
+    "BlockPatches",
     "Estimate",
     "Finding",
     "GridTiles",
@@ -25,15 +36,22 @@ __all__ = [
     "ScanRow",
     "SlicePatches",
     "Split",
+    "Survey",
     "check",
+    "check_mode",
+    "class_weights",
     "content_hash",
+    "empty_slices",
     "estimate",
     "folds",
     "new_manifest",
     "open_pair",
     "open_pairs",
+    "patch_source",
     "resample_pair",
     "scan_shapes",
     "scan_statistics",
     "split",
+    "survey",
+    "validation_tiles",
 ]

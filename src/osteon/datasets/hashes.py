@@ -10,6 +10,31 @@ from osteon.events import Reporter
 from osteon.volume import Array, Volume
 
 
+class ContentHash:
+    """The hash of a volume's shape, type and voxels, fed slice by slice.
+
+    The same voxels give the same hash in every format and on every machine.
+
+    Args:
+        volume: The volume that the slices will be of; nothing is read.
+    """
+
+    def __init__(self, volume: Volume):
+        self._digest = hashlib.sha256(f"{volume.shape} {volume.dtype.name}".encode())
+
+    def add(self, block: Array) -> None:
+        """Take in the next slices.
+
+        Args:
+            block: (z, y, x) of the volume's type; all slices, in order, none twice.
+        """
+        self._digest.update(_bytes(block))
+
+    def hexdigest(self) -> str:
+        """Return the SHA-256 of what was taken in, as 64 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
 def content_hash(volume: Volume, reporter: Reporter | None = None) -> str:
     """Hash shape, type and voxels of a volume, one slice in memory at a time.
 
@@ -25,11 +50,11 @@ def content_hash(volume: Volume, reporter: Reporter | None = None) -> str:
     Raises:
         InputError: If the volume is damaged.
     """
-    digest = hashlib.sha256(f"{volume.shape} {volume.dtype.name}".encode())
+    digest = ContentHash(volume)
     depth = volume.shape[0]
     with (reporter or Reporter()).stage("hash", total=depth, unit="slice") as progress:
         for z in range(depth):
-            digest.update(_bytes(volume.read(slice(z, z + 1))))
+            digest.add(volume.read(slice(z, z + 1)))
             progress.advance()
     return digest.hexdigest()
 
@@ -48,6 +73,6 @@ def slice_hash(block: Array) -> bytes:
     return digest.digest()[:16]
 
 
-def _bytes(block: Array) -> bytes:
-    # Little-endian on every machine.
-    return np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("<")).tobytes()
+def _bytes(block: Array) -> memoryview:
+    # Little-endian on every machine; a view, so that a slice is held once where it is already.
+    return np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("<")).reshape(-1).data
