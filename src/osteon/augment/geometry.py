@@ -29,9 +29,10 @@ MAX_TILT = math.radians(15)
 #: A tilt moves the sides of a block along z by at most this part of its depth, or little is left.
 TILT_SHARE = 0.25
 #: Cells of control points across a patch, first and last.
-CELLS = (4, 8)
-#: Displacement of control points, as a part of their distance.
-ELASTIC = (0.05, 0.2)
+CELLS = (3, 6)
+#: Displacement of control points at most, as a part of their distance. The spline smooths: voxels
+#: move by an eighth of it on average (root mean square), by up to a half.
+ELASTIC = (0.1, 0.3)
 NO_FOLD = 0.40
 
 
@@ -99,13 +100,13 @@ def draw_displacement(
     cells = [max(1, math.ceil(n / spacing)) for n in shape]
     # Cells are a little smaller than the spacing where it does not divide the side.
     reach = share * min(n / k for n, k in zip(shape, cells, strict=True) if n > 1)
-    note(f"bent by up to {reach:.1f} px")
     control = rng.random((len(shape), *(k + SPLINE_EXTRA for k in cells)), dtype=np.float32)
     field: Float32 = (2 * control - 1) * np.float32(reach)
     if len(shape) == 3 and not isotropic:
         field[0] = 0
     for axis in range(-len(shape), 0):
         field = spline_taps(shape[axis], cells[axis]).along(field, axis)
+    note(f"bent by up to {np.abs(field).max():.1f} px")
     return field
 
 

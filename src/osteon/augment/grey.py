@@ -154,7 +154,8 @@ def noise(image: Image, rng: np.random.Generator, scale: Scale) -> Image:
     note(f"noise {sd:.2f}" + ("" if white else f" over {correlation:.1f} px"))
     added = rng.standard_normal(image.shape, dtype=np.float32)
     if not white:
-        added = _gaussian(added, correlation, scale)
+        # Mirrored edges would double the noise there; wrapped ones leave it as it is.
+        added = _gaussian(added, correlation, scale, mode="wrap")
         sd /= _gain(correlation) ** len(scale.axes(image))
     added *= np.float32(sd)
     image += added
@@ -218,9 +219,9 @@ def _squared_distance(image: Image, rng: np.random.Generator) -> Float32:
     return squared
 
 
-def _gaussian(image: Image, sigma: float, scale: Scale) -> Image:
+def _gaussian(image: Image, sigma: float, scale: Scale, *, mode: str = "reflect") -> Image:
     out: Image = ndimage.gaussian_filter(
-        image, sigma, mode="reflect", truncate=TRUNCATE, axes=scale.axes(image)
+        image, sigma, mode=mode, truncate=TRUNCATE, axes=scale.axes(image)
     )
     return out
 
