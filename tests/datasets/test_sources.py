@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import pickle
 import warnings
@@ -9,56 +10,94 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 import pytest
 
-from osteon.datasets import GridTiles, Pair, Part, ScanRow, SlicePatches, scan_statistics
+from osteon.datasets import (
+    BlockPatches,
+    GridTiles,
+    Pair,
+    Part,
+    ScanRow,
+    SlicePatches,
+    check_mode,
+    patch_source,
+    scan_statistics,
+    validation_tiles,
+)
 from osteon.datasets.masks import MaskVolume
-from osteon.errors import OsteonWarning, UsageError
+from osteon.errors import InputError, OsteonWarning, UsageError
+from osteon.intensity import Statistics
 from osteon.labels import BONE_PORES
-from osteon.settings import PatchSettings
 from osteon.volume import ArrayVolume
 
-SIZE = 32
+from .voxels import SIZE, fit_settings, parts_of, restore, scan
 
 
-class Counting(ArrayVolume):
-    """Counts the voxels that are read."""
-
-    seen = 0
-
-    def read(self, z, y=slice(None), x=slice(None)):
-        block = super().read(z, y, x)
-        self.seen += block.size
-        return block
-
-
-def scan(name: str, shape: tuple[int, int, int], *, seed: int = 0, labelled=None) -> Pair:
-    """Every voxel of the image tells its place; labels follow from it by a rule."""
-    rng = np.random.default_rng(seed)
-    image = rng.permutation(np.prod(shape)).reshape(shape).astype(np.uint16) + 1
-    row = ScanRow(name=name, specimen=name, image="i", mask="m")
-    source = tuple(z if labelled is None or z in labelled else -1 for z in range(shape[0]))
-    volume = Counting(image)
-    labels = MaskVolume(
-        ArrayVolume((image % 3).astype(np.uint8)), shape, volume.geometry, BONE_PORES, row, source
-    )
-    return Pair(row, volume, labels)
-
-
-def source(pairs: list[Pair], parts: list[Part] | None = None, **more) -> SlicePatches:
-    settings = more.pop("patches", None) or PatchSettings(size=SIZE, per_slice=3)
+def source(pairs: list[Pair], parts: list[Part] | None = None, *, cache_bytes=0, **entries):
     return SlicePatches(
         pairs,
-        parts or [Part(p.name, p.labelled) for p in pairs],
-        patches=settings,
+        parts or parts_of(pairs),
+        settings=fit_settings(**entries),
         statistics=scan_statistics(pairs, "zscore"),
-        recipe="zscore",
-        **more,
+        labels=BONE_PORES,
+        cache_bytes=cache_bytes,
     )
 
 
-def restore(image: np.ndarray, pair: Pair) -> np.ndarray:
-    """Stored grey values of a normalised patch."""
-    s = scan_statistics([pair], "zscore")[pair.name]
-    return np.rint(image.astype(np.float64) * s.std + s.mean).astype(int)
+def ruled(name: str, shape: tuple[int, int, int], seed: int) -> Pair:
+    """Voxels by a rule of whole numbers alone, the same on every machine."""
+    z, y, x = np.indices(shape)
+    image = (z * 7919 + y * 104729 + x * 1299709 + seed * 15485863) % 65521 + 1
+    volume = ArrayVolume(image.astype(np.uint16))
+    row = ScanRow(name=name, specimen=name, image="i", mask="m")
+    classes = ArrayVolume((image % 3).astype(np.uint8))
+    source = tuple(range(shape[0]))
+    return Pair(row, volume, MaskVolume(classes, shape, volume.geometry, BONE_PORES, row, source))
+
+
+def known_statistics(pairs: list[Pair]) -> dict[str, Statistics]:
+    made = Statistics("zscore", 1, 32000.0, 19000.0, 1.0, 65521.0, 0.0, 100, "stated")
+    return {pair.name: made for pair in pairs}
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("none", "4546fc7d5b02440a96d5c2461beebd0b5200ebf9276c0bfa05227a312ae02f82"),
+        ("reference", "4c4e47832e5a5919510d1fb54d6ce340134581b6b7031c5c09982e230c56e388"),
+    ],
+)
+def test_2d_items_stay_what_they_were_in_the_first_version(preset: str, expected: str) -> None:
+    # The digests were taken before there were 2.5D, 3D and patches that must hold a class.
+    pairs = [ruled("a", (4, 90, 70), 0), ruled("b", (3, 64, 200), 1)]
+    made = SlicePatches(
+        pairs,
+        [Part("a", (0, 2, 3)), Part("b", (1,))],
+        settings=fit_settings(seed=11, preset=preset),
+        statistics=known_statistics(pairs),
+        labels=BONE_PORES,
+    )
+    digest = hashlib.sha256()
+    for epoch in (0, 5):
+        for index in range(len(made)):
+            for array in made.item(epoch, index):
+                digest.update(array.tobytes())
+    assert digest.hexdigest() == expected
+
+
+def test_2d_validation_stays_what_it_was_in_the_first_version() -> None:
+    pairs = [ruled("a", (4, 90, 70), 0), ruled("b", (3, 64, 200), 1)]
+    made = GridTiles(
+        pairs,
+        [Part("a", (0, 2, 3)), Part("b", (1,))],
+        settings=fit_settings(),
+        statistics=known_statistics(pairs),
+        tile=64,
+        most=90 * 70,
+    )
+    digest = hashlib.sha256()
+    for index in range(len(made)):
+        image, labels, scan = made.item(index)
+        digest.update(image.tobytes() + labels.tobytes() + bytes([scan]))
+    assert digest.hexdigest() == "9ce7bada429f5fd54e4fcca2a9b1f0d61abe040e26f84cb7ffae71bcefacb29c"
 
 
 def test_exactly_as_many_patches_as_asked() -> None:
@@ -78,16 +117,32 @@ def test_exactly_as_many_patches_as_asked() -> None:
     assert seen == {("a", 0): 3, ("a", 3): 3, ("b", 1): 3}
     with pytest.raises(IndexError):
         made.item(0, 9)
+    with pytest.raises(IndexError):
+        made.item(0, -1)
 
 
-def test_an_item_depends_on_seed_epoch_and_index_alone() -> None:
-    pairs = [scan("a", (4, 90, 90))]
+@pytest.mark.parametrize("mode", ["2D", "2.5D", "3D"])
+def test_an_item_depends_on_seed_epoch_and_index_alone(mode: str) -> None:
+    pairs = [scan("a", (36, 50, 50)), scan("b", (3, 50, 50), seed=1)]
+    if mode == "3D":
+        pairs = pairs[:1]
+    patches = {"per_slice": 8 if mode == "3D" else 2, "share": 0.5, "must_hold": "pores"}
 
-    def items(order: list[tuple[int, int]], seed: int = 5, cache: int = 10**6):
-        made = source(pairs, seed=seed, augmentation="reference", cache_bytes=cache)
+    def items(order: list[tuple[int, int]], seed: int = 5, cache: int = 10**7):
+        made = patch_source(
+            pairs,
+            [Part("a", tuple(range(36)) if mode == "3D" else (0, 7, 8)), Part("b", (2,))][
+                : len(pairs)
+            ],
+            settings=fit_settings(mode=mode, seed=seed, preset="reference", patches=patches),
+            statistics=scan_statistics(pairs, "zscore"),
+            labels=BONE_PORES,
+            cache_bytes=cache,
+        )
+        assert len(made) in (8, 9)
         return {key: made.item(*key) for key in order}
 
-    keys = [(epoch, index) for epoch in range(3) for index in range(12)]
+    keys = [(epoch, index) for epoch in range(2) for index in range(8)]
     a = items(keys)
     for other in (items(keys[::-1]), items(keys[::-1], cache=0), items(keys, cache=30_000)):
         for key in keys:
@@ -100,8 +155,11 @@ def test_an_item_depends_on_seed_epoch_and_index_alone() -> None:
 
 def test_patches_of_one_slice_are_augmented_apart() -> None:
     # One slice of the patch's size: only the augmentation makes patches differ.
-    settings = PatchSettings(size=SIZE, per_slice=4, max_overlap=1)
-    made = source([scan("a", (1, SIZE, SIZE))], patches=settings, augmentation="reference")
+    made = source(
+        [scan("a", (1, SIZE, SIZE))],
+        patches={"per_slice": 4, "max_overlap": 1},
+        preset="reference",
+    )
     seen = {made.item(epoch, k)[1].tobytes() for epoch in range(2) for k in range(4)}
     firsts = {made.item(epoch, 0)[1].tobytes() for epoch in range(8)}
     assert len({made.item(0, k)[0].tobytes() for k in range(4)}) > 1
@@ -111,7 +169,7 @@ def test_patches_of_one_slice_are_augmented_apart() -> None:
 
 def test_patches_of_one_slice_and_epoch_overlap_little() -> None:
     pairs = [scan("a", (1, 100, 100))]
-    made = source(pairs, patches=PatchSettings(size=SIZE, per_slice=4, max_overlap=0.1))
+    made = source(pairs, patches={"per_slice": 4, "max_overlap": 0.1})
     for epoch in range(20):
         sets = [set(restore(made.item(epoch, k)[0][0], pairs[0]).ravel()) for k in range(4)]
         for i, one in enumerate(sets):
@@ -163,12 +221,12 @@ def test_what_is_handed_out_is_not_the_cache() -> None:
 
 
 def test_a_spawned_process_gets_the_same() -> None:
-    pair = scan("a", (2, 50, 50))
-    # The counting volume of this file could not be imported in the other process.
-    pair = Pair(pair.row, ArrayVolume(pair.image.array), pair.labels)
-    made = source([pair], augmentation="reference", cache_bytes=10**6)
+    pair = ruled("a", (2, 50, 50), 0)
+    made = source([pair], preset="reference", cache_bytes=10**6, patches={"share": 1.0})
     expected = made.item(1, 2)
+    assert made._places
     assert len(pickle.dumps(made._cache)) < 500
+    assert made.__getstate__()["_places"] == {}
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
         image, labels = pool.submit(made.item, 1, 2).result(timeout=240)
@@ -183,60 +241,82 @@ def test_parts_that_do_not_fit_are_refused() -> None:
     with pytest.raises(UsageError, match="'b' that was not opened"):
         source([pair], [Part("b", (1,))])
     with pytest.raises(UsageError, match="no statistics of scan 'a' by the recipe"):
-        SlicePatches(
-            [pair],
-            [Part("a", (0,))],
-            patches=PatchSettings(size=SIZE),
-            statistics=scan_statistics([pair], "zscore"),
-            recipe="reference-minmax-positive",
+        source([pair], normalisation={"recipe": "reference-minmax-positive"})
+
+
+@pytest.mark.parametrize("mode", ["2.5D", "3D"])
+def test_slices_that_are_no_neighbours_are_refused_before_any_is_read(mode: str) -> None:
+    pairs = [
+        scan("good", (33, 40, 40)),
+        scan("loose", (33, 40, 40), contiguous=False),
+        scan("wild", (33, 40, 40), contiguous=False),
+    ]
+    statistics = scan_statistics(pairs, "zscore")
+    for pair in pairs:
+        pair.image.seen = 0
+    check_mode(pairs, "2D")
+    with pytest.raises(InputError) as caught:
+        check_mode(pairs, mode)
+    assert "loose, wild" in caught.value.what
+    assert "good" not in caught.value.what
+    assert "mode=2D" in str(caught.value.mend)
+    settings = fit_settings(mode=mode)
+    with pytest.raises(InputError, match="of: loose, wild"):
+        patch_source(
+            pairs,
+            parts_of(pairs),
+            settings=settings,
+            statistics=statistics,
+            labels=BONE_PORES,
+            cache_bytes=0,
         )
+    with pytest.raises(InputError, match="of: wild"):
+        validation_tiles(
+            pairs, parts_of(pairs)[2:], settings=settings, statistics=statistics, divisor=32
+        )
+    assert all(pair.image.seen == 0 and pair.labels.mask.seen == 0 for pair in pairs)
 
 
-def grid(pairs: list[Pair], **more) -> GridTiles:
-    return GridTiles(
-        pairs,
-        [Part(p.name, p.labelled) for p in pairs],
-        statistics=scan_statistics(pairs, "zscore"),
-        recipe="zscore",
-        **more,
+def test_the_mode_chooses_what_is_made() -> None:
+    pairs = [scan("a", (40, 40, 48))]
+    statistics = scan_statistics(pairs, "zscore")
+    expected = {
+        "2D": (SlicePatches, 120, (1, 32, 32), 40, (1, 64, 64)),
+        "2.5D": (SlicePatches, 120, (5, 32, 32), 40, (5, 64, 64)),
+        # 3 patches for 32 slices are 3.75 for 40; 40 slices fit into one block, 48 = 3 * 16.
+        "3D": (BlockPatches, 4, (1, 32, 32, 32), 1, (1, 48, 64, 64)),
+    }
+    for mode, (kind, items, shape, tiles, tile) in expected.items():
+        settings = fit_settings(mode=mode, patches={"slices": 5})
+        made = patch_source(
+            pairs,
+            parts_of(pairs),
+            settings=settings,
+            statistics=statistics,
+            labels=BONE_PORES,
+            cache_bytes=0,
+        )
+        assert type(made) is kind
+        assert len(made) == items
+        assert made.item(0, 0)[0].shape == shape
+        grid = validation_tiles(
+            pairs,
+            parts_of(pairs),
+            settings=settings,
+            statistics=statistics,
+            divisor=32,
+            depth_divisor=16,
+        )
+        assert isinstance(grid, GridTiles)
+        assert len(grid) == tiles
+        image, labels, _ = grid.item(0)
+        assert image.shape == tile
+        assert labels.shape == image.shape[-labels.ndim :]
+    assert (
+        validation_tiles([], [], settings=fit_settings(), statistics=statistics, divisor=32) is None
     )
 
 
-def test_validation_takes_whole_slices_padded() -> None:
-    pairs = [scan("a", (3, 40, 70), labelled=(0, 2)), scan("b", (1, 32, 32), seed=1)]
-    made = grid(pairs, size=256)
-    assert len(made) == 3
-    assert made.scans == ("a", "b")
-    for index, (z, name) in enumerate([(0, 0), (2, 0), (0, 1)]):
-        image, labels, number = made.item(index)
-        pair = pairs[name]
-        height, width = pair.image.shape[1:]
-        assert number == name
-        assert labels.shape == image.shape[1:] == (-(-height // 32) * 32, -(-width // 32) * 32)
-        stored = pair.image.array[z]
-        np.testing.assert_array_equal(restore(image[0], pair)[:height, :width], stored)
-        np.testing.assert_array_equal(labels[:height, :width], stored % 3)
-        assert (labels[height:] == 255).all()
-        assert (labels[:, width:] == 255).all()
-        np.testing.assert_array_equal(
-            image[0, height:, :width],
-            image[0, height - 1, :width][None].repeat(len(image[0]) - height, 0),
-        )
-
-
-def test_large_slices_are_cut_and_measured_once() -> None:
-    pair = scan("a", (2, 150, 170))
-    made = grid([pair], size=64, max_pixels=150 * 170 - 1)
-    measured = np.zeros(pair.image.shape, int)
-    places = {int(v): i for i, v in enumerate(pair.image.array.ravel())}
-    for index in range(len(made)):
-        image, labels, _ = made.item(index)
-        assert max(labels.shape) <= 64
-        assert all(n % 32 == 0 for n in labels.shape)
-        values = restore(image[0], pair)
-        keep = labels != 255
-        np.testing.assert_array_equal(values[keep] % 3, labels[keep])
-        np.add.at(measured.reshape(-1), [places[v] for v in values[keep]], 1)
-    assert (measured == 1).all()
-    first, again = made.item(3), made.item(3)
-    np.testing.assert_array_equal(first[0], again[0])
+def test_a_kind_of_patch_does_not_take_another_mode() -> None:
+    with pytest.raises(UsageError, match="SlicePatches are not for mode=3D"):
+        source([scan("a", (33, 40, 40))], mode="3D")

@@ -14,6 +14,7 @@ class Purpose(IntEnum):
     AUGMENTATION = 2
     SPLIT = 3
     FOLDS = 4
+    HOLDING_BOXES = 5
 
 
 def generator(
