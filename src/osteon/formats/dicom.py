@@ -257,6 +257,11 @@ class DicomSeries(Volume):
         self._files = tuple(os.fspath(s.file) for s in slices)
         meta.apply(self)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The slices in order."""
+        return tuple(Path(f) for f in self._files)
+
     def read(self, z: slice, y: slice = slice(None), x: slice = slice(None)) -> Array:
         """Read a block; see :meth:`osteon.volume.Volume.read`."""
         z, y, x = self.bounds(z, y, x)

@@ -106,7 +106,9 @@ def _volume(path: Path, header: dict[str, str], *, start: int) -> Volume:
         )
     meta = _meta(path, header)
     if _true(header, "CompressedData"):
-        return CachedVolume(path, Stream(file, offset, 0, "zlib", dtype, shape), meta=meta)
+        return CachedVolume.of_stream(
+            path, Stream(file, offset, 0, "zlib", dtype, shape), meta=meta
+        )
     skip = int(header.get("HeaderSize", "0"))
     layout = RawLayout(file, offset + max(skip, 0), dtype, shape)
     if skip == -1:  # the voxels are at the end of the file

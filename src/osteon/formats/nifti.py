@@ -71,7 +71,7 @@ class _Nifti:
             )
             if magic(path).startswith(_GZIP):
                 stream = Stream(path, 0, int(proxy.offset), "zlib", dtype, shape)
-                return CachedVolume(path, stream, meta=meta)
+                return CachedVolume.of_stream(path, stream, meta=meta)
             return RawVolume(path, RawLayout(path, int(proxy.offset), dtype, shape), meta=meta)
 
     def create(self, request: WriteRequest) -> VolumeWriter:

@@ -91,7 +91,7 @@ def _volume(path: Path, header: dict[str, Any], *, start: int) -> Volume:
         return RawVolume(path, layout, meta=meta)
     if encoding in _CODECS:
         stream = Stream(file, start, max(skip, 0), _CODECS[encoding], dtype, shape)
-        return CachedVolume(path, stream, meta=meta)
+        return CachedVolume.of_stream(path, stream, meta=meta)
     raise InputError(f"NRRD encoding '{encoding}' is not read", where=path, mend=_RESAVE)
 
 

@@ -173,6 +173,11 @@ class PagedTiff(Volume):
         self._key: Any = None
         meta.apply(self)
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
+
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_key": None}
 
