@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from osteon import __version__
+from osteon.cli.cache import cache_app
 from osteon.cli.console import Console, Say, report_error
 from osteon.cli.datasets import dataset_app
 from osteon.cli.models import model_app
@@ -39,6 +40,7 @@ app = typer.Typer(
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(model_app, name="model")
+app.add_typer(cache_app, name="cache")
 
 
 def _version(value: bool) -> None:
@@ -72,27 +74,40 @@ def fit(
     """Fit a model to the scans and masks of a dataset → OUT/model.safetensors, OUT/report.html."""
 
     def work(console: Console) -> dict[str, Any]:
-        chosen = None
-        if not resume or settings is not None or set_ or seed is not None:
-            chosen = settings_of("FitSettings", settings, set_, seed=seed)
-        from osteon import workflows
+        from osteon.workflows import cluster, fitting, launching
 
-        run = workflows.fit(
-            dataset,
-            out=out,
-            settings=chosen,
-            resume=resume,
-            overwrite=overwrite,
-            reporter=console.reporter,
-        )
+        goes_on = resume or cluster.continues(out)
+        chosen = None
+        if not goes_on or (resume and (settings is not None or set_ or seed is not None)):
+            chosen = settings_of("FitSettings", settings, set_, seed=seed)
+        devices = fitting.devices_asked(out, chosen)
+        with cluster.time_limit(console.reporter), launching.together(devices, sys.argv[1:]):
+            run = fitting.fit(
+                dataset,
+                out=out,
+                settings=chosen,
+                resume=goes_on,
+                overwrite=overwrite and not goes_on,
+                reporter=console.reporter,
+            )
+        if launching.follows():
+            return run.as_dict()
         console.say(f"model:  {run.model}\nreport: {run.report}")
-        if run.outcome.stopped:
+        if run.outcome.converged:
+            console.say(f"ended early: {run.outcome.converged}")
+        if run.outcome.stopped == cluster.TIME_LIMIT:
+            console.say(cluster.requeue())
+        elif run.outcome.stopped:
             console.say(f"stopped early ({run.outcome.stopped})")
             console.say(f"go on by: osteon fit {dataset} --out {out} --resume")
             if console.interrupted:
                 console.code = ExitCode.INTERRUPTED
         return run.as_dict()
 
+    from osteon.workflows import launching
+
+    if launching.follows():  # another process of the same fit does the talking
+        as_json, events = False, Say.NONE
     run_command("fit", work, as_json=as_json, events=events)
 
 

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from osteon.training.fitting import FitData, FitOutcome, fit, peak_memory
+from osteon.training.data import FitData
+from osteon.training.fitting import FitOutcome, fit
+from osteon.training.parallel import Place, agree, meet, place
 from osteon.training.plan import FitPlan
-from osteon.training.record import EpochRow
-from osteon.training.watch import FitFolder
+from osteon.training.record import EpochRow, FitFolder
+from osteon.training.usage import peak_memory
 
-__all__ = ["EpochRow", "FitData", "FitFolder", "FitOutcome", "FitPlan", "fit", "peak_memory"]
+__all__ = [
+    "EpochRow",
+    "FitData",
+    "FitFolder",
+    "FitOutcome",
+    "FitPlan",
+    "Place",
+    "agree",
+    "fit",
+    "meet",
+    "peak_memory",
+    "place",
+]

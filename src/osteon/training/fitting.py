@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -15,39 +13,28 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.strategies import DDPStrategy
 from safetensors.torch import load_file
 
-from osteon.backends.precision import choose_device
-from osteon.datasets import GridTiles, PatchSource
+from osteon.datasets import PatchSource
 from osteon.errors import InputError
 from osteon.events import Reporter
-from osteon.labels import LabelScheme
+from osteon.files import write_json
 from osteon.losses import build_loss
 from osteon.networks import NetworkSpec, build_network
 from osteon.settings import FitSettings
+from osteon.training.data import FitData
 from osteon.training.module import FitModule
-from osteon.training.plan import FitPlan, make_plan
-from osteon.training.record import EpochRow
-from osteon.training.stream import BatchStream
-from osteon.training.watch import FitFolder, Watch, Weights, write_bytes
+from osteon.training.parallel import Place, Processes, agree, device_of, meet
+from osteon.training.plan import FitPlan, Machine, describe, make_plan
+from osteon.training.record import MEND, EpochRow, FitFolder
+from osteon.training.stream import BatchStream, Order
+from osteon.training.usage import Usage
+from osteon.training.watch import Watch, Weights
+from osteon.training.weights import encoder_parameters, start_weights
 
 _PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _ACCELERATOR = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
-
-
-@dataclass(frozen=True)
-class FitData:
-    """What a network is fitted to.
-
-    Attributes:
-        source: Patches to learn from.
-        tiles: Slices to validate on after each epoch; None keeps the last weights.
-        labels: The classes.
-    """
-
-    source: PatchSource
-    tiles: GridTiles | None
-    labels: LabelScheme
 
 
 @dataclass(frozen=True)
@@ -58,21 +45,25 @@ class FitOutcome:
         weights: State of the network: of the best epoch; the current ones where none was measured.
         history: One row an epoch.
         best_epoch: The epoch that the weights are of, from 1; None before the first validation.
-        stopped: Why it ended early, or None.
+        stopped: Who or what asked it to end early, or None.
+        converged: Why it ended early by itself, or None.
         plan: The plan it followed.
         seconds: Wall time of this call.
-        peak_memory: Largest resident memory of this process, in bytes.
+        usage: Memory and GPU that it took.
         device: What it ran on.
+        notes: What there is to be said of the weights it started from.
     """
 
     weights: Weights
     history: tuple[EpochRow, ...]
     best_epoch: int | None
     stopped: str | None
+    converged: str | None
     plan: FitPlan
     seconds: float
-    peak_memory: int
+    usage: Usage
     device: str
+    notes: tuple[str, ...] = ()
 
 
 def fit(
@@ -108,64 +99,76 @@ def fit(
         UsageError: If device or precision are not to be had.
     """
     started = time.monotonic()
+    where = meet()
+    device = device_of(where)
     reporter = reporter or Reporter()
-    device = choose_device("auto")
+    resume = agree(where, lambda: resume and folder.last.exists())
     torch.manual_seed(settings.seed)
-    network = build_network(spec).to(device)
-    loss = build_loss(settings.loss)
-    resume = resume and folder.last.exists()
-    if resume:
-        plan = _recorded_plan(folder)
-        torch.set_num_threads(plan.threads)
-    else:
+    network = build_network(spec)
+    notes = () if resume else start_weights(network, spec, settings.network, labels=data.labels)
+    network = network.to(device)
+    loss = build_loss(settings.loss, classes=spec.classes, class_weights=data.class_weights)
+    machine = Machine(device, where.world, started)
+
+    def settle() -> FitPlan:
+        if resume:
+            return _recorded_plan(folder, where)
         plan = make_plan(
-            network,
-            loss,
-            data.source,
-            data.tiles,
-            settings=settings,
-            device=device,
-            started=started,
-            reporter=reporter,
+            network, loss, data.source, data.tiles, settings=settings, spec=spec, machine=machine
         )
-        write_bytes(folder.plan, json.dumps(plan.as_dict(), indent=1).encode())
-    stream = _stream(data.source, settings, plan)
+        write_json(folder.plan, plan.as_dict(), mend=MEND)
+        return plan
+
+    plan = agree(where, settle)
+    torch.set_num_threads(plan.threads)
+    reporter.message("fit", describe(plan, settings.training.batch_size), **plan.as_dict())
+    stream = _stream(data.source, settings, plan, where)
     watch = Watch(
         stream,
-        data.tiles,
+        data,
         plan=plan,
-        labels=data.labels,
         folder=folder,
         reporter=reporter,
         on_best=on_best,
+        patience=settings.training.patience,
+        place=where,
     )
     module = FitModule(
         network,
-        loss,
+        loss.to(device),
         settings=settings,
         total_steps=plan.total_steps,
         arithmetic=plan.arithmetic,
+        encoder=encoder_parameters(network, spec),
+        rank=where.rank,
     )
-    _run(module, stream, watch, plan=plan, device=device, folder=folder, resume=resume)
+    with _repeatable(device):
+        _run(module, stream, watch, folder=folder, resume=resume, settings=settings, place=where)
     return FitOutcome(
-        _final_weights(watch, module, folder),
-        tuple(watch.history),
-        watch.best_epoch,
-        watch.stopped,
-        plan,
-        time.monotonic() - started,
-        peak_memory(),
-        str(device),
+        weights=_final_weights(watch, module, folder),
+        history=tuple(watch.history),
+        best_epoch=watch.best_epoch,
+        stopped=watch.stopped,
+        converged=watch.converged,
+        plan=plan,
+        seconds=time.monotonic() - started,
+        usage=watch.meter.usage(),
+        device=str(device),
+        notes=notes,
     )
 
 
-def _stream(source: PatchSource, settings: FitSettings, plan: FitPlan) -> BatchStream:
-    return BatchStream(
-        source,
+def _stream(source: PatchSource, settings: FitSettings, plan: FitPlan, where: Place) -> BatchStream:
+    order = Order(
+        len(source),
         batch_size=settings.training.batch_size,
+        accumulate=plan.accumulate,
         seed=settings.seed,
         total=plan.total_steps,
-        workers=plan.workers,
+        place=where,
+    )
+    return BatchStream(
+        source, order, total=plan.total_steps * plan.accumulate, workers=plan.workers
     )
 
 
@@ -174,19 +177,20 @@ def _run(
     stream: BatchStream,
     watch: Watch,
     *,
-    plan: FitPlan,
-    device: torch.device,
     folder: FitFolder,
     resume: bool,
+    settings: FitSettings,
+    place: Place,
 ) -> None:
+    plan = watch.plan
     with _quiet_lightning():
         trainer = pl.Trainer(
-            accelerator=_ACCELERATOR[device.type],
-            devices=[device.index or 0] if device.type == "cuda" else 1,
-            precision=_PRECISION[plan.precision],
+            **_hardware(module, plan, place),
             max_epochs=1,  # a fit is one stream; osteon's epochs are counted in steps
             min_epochs=0,
             max_steps=plan.total_steps,
+            accumulate_grad_batches=plan.accumulate,
+            gradient_clip_val=settings.training.clip_norm,
             callbacks=[watch],
             logger=False,
             enable_checkpointing=False,
@@ -197,8 +201,7 @@ def _run(
             default_root_dir=folder.path,
         )
         done = _steps_done(folder) if resume else 0
-        reporter = watch.reporter
-        with reporter.stage("fit", total=plan.total_steps, done=done) as progress:
+        with watch.reporter.stage("fit", total=plan.total_steps, done=done) as progress:
             watch.follow(progress)
             trainer.fit(
                 module,
@@ -206,6 +209,39 @@ def _run(
                 ckpt_path=folder.last if resume else None,
                 weights_only=True,  # nothing read from a file is executed
             )
+
+
+def _hardware(module: FitModule, plan: FitPlan, where: Place) -> dict[str, Any]:
+    device = next(module.network.parameters()).device
+    chosen: dict[str, Any] = {
+        "accelerator": _ACCELERATOR[device.type],
+        "precision": _PRECISION[plan.precision],
+    }
+    if where.world == 1:
+        return {**chosen, "devices": [device.index or 0] if device.type == "cuda" else 1}
+    return {
+        **chosen,
+        "devices": where.local_world,
+        "num_nodes": where.nodes,
+        "strategy": DDPStrategy(cluster_environment=Processes(where)),
+    }
+
+
+@contextmanager
+def _repeatable(device: torch.device) -> Iterator[None]:
+    """Choose repeatable algorithms on a GPU, where there are any; on a CPU all are."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn = torch.backends.cudnn
+    before = cudnn.deterministic, cudnn.benchmark
+    cudnn.deterministic, cudnn.benchmark = True, False
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(False)
+        cudnn.deterministic, cudnn.benchmark = before
 
 
 @contextmanager
@@ -223,7 +259,7 @@ def _quiet_lightning() -> Iterator[None]:
             logger.setLevel(level)
 
 
-def _recorded_plan(folder: FitFolder) -> FitPlan:
+def _recorded_plan(folder: FitFolder, where: Place) -> FitPlan:
     try:
         data = json.loads(folder.plan.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -234,7 +270,14 @@ def _recorded_plan(folder: FitFolder) -> FitPlan:
         ) from None
     if not isinstance(data, Mapping):
         raise InputError("the plan of the fit cannot be read", where=folder.plan)
-    return FitPlan.from_dict(data)
+    plan = FitPlan.from_dict(data)
+    if plan.processes != where.world:
+        raise InputError(
+            f"the fit was begun by {plan.processes} processes and would go on by {where.world}",
+            where=folder.plan,
+            mend=f"start {plan.processes} (training.devices, torchrun or srun), or a new fit",
+        )
+    return plan
 
 
 def _steps_done(folder: FitFolder) -> int:
@@ -252,16 +295,4 @@ def _steps_done(folder: FitFolder) -> int:
 def _final_weights(watch: Watch, module: FitModule, folder: FitFolder) -> Weights:
     if watch.best_epoch is not None:
         return load_file(folder.best)
-    return {k: v.detach().cpu().contiguous() for k, v in module.network.state_dict().items()}
-
-
-def peak_memory() -> int:
-    """Return the largest resident memory of this process so far, in bytes."""
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process(os.getpid()).memory_info().peak_wset)
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return int(peak) if sys.platform == "darwin" else int(peak) * 1024
+    return {k: v.detach().cpu().contiguous() for k, v in module.measured.state_dict().items()}

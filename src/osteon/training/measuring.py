@@ -14,6 +14,7 @@ from osteon.backends.precision import Arithmetic
 from osteon.datasets import GridTiles
 from osteon.events import Reporter
 from osteon.metrics import confusion_matrix, iou
+from osteon.training.parallel import ALONE, Place, same_buffers, total
 from osteon.training.record import class_means
 
 
@@ -43,8 +44,12 @@ def measure(
     arithmetic: Arithmetic,
     device: torch.device,
     reporter: Reporter,
+    place: Place = ALONE,
 ) -> Measured | None:
     """Measure a network on the validation slices. Holds one slice at a time.
+
+    Several processes measure every so-manieth slice each and sum up their counts, so that each
+    voxel is counted once.
 
     Args:
         network: The network; put into evaluation mode and back.
@@ -54,30 +59,40 @@ def measure(
         arithmetic: Number format and memory layout.
         device: Where the network is.
         reporter: Told of the progress; a stop request ends the measurement.
+        place: Which process this is.
 
     Returns:
         The figures, or None if it was asked to stop.
     """
     confusions = np.zeros((len(tiles.scans), classes, classes), dtype=np.int64)
-    losses = []
+    sums = np.zeros(3)  # of losses, of items, of processes that were asked to stop
+    mine = range(place.rank, len(tiles), place.world)
     was_training = network.training
-    network.eval()
-    with torch.inference_mode(), reporter.stage("validate", total=len(tiles), unit="slice") as bar:
-        for index in range(len(tiles)):
+    same_buffers(place, network)
+    network.train(False)
+    with torch.inference_mode(), reporter.stage("validate", total=len(mine), unit="slice") as bar:
+        for index in mine:
             if reporter.stopping:
-                network.train(was_training)
-                return None
+                sums[2] = 1
+                break
             image, labels, scan = tiles.item(index)
             tensor = torch.from_numpy(image)[None].to(device)
             with arithmetic.autocast(device):
                 logits = network(tensor.to(memory_format=arithmetic.memory_format))
-            losses.append(float(loss(logits, torch.from_numpy(labels)[None].to(device))))
+            sums[0] += float(loss(logits, torch.from_numpy(labels)[None].to(device)))
+            sums[1] += 1
             predicted = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
             confusions[scan] += confusion_matrix(labels, predicted, classes=classes)
             bar.advance()
     network.train(was_training)
+    sums = total(place, torch.from_numpy(sums)).numpy()
+    confusions = total(place, torch.from_numpy(confusions)).numpy()
+    return None if sums[2] else _scores(confusions, loss=sums[0] / sums[1])
+
+
+def _scores(confusions: np.ndarray[Any, Any], *, loss: float) -> Measured:
     per_scan = iou(confusions)
     present = ~np.isnan(per_scan)
     means = [float(row[use].mean()) for row, use in zip(per_scan, present, strict=True) if any(use)]
     mean_iou = float(np.mean(means)) if means else math.nan
-    return Measured(float(np.mean(losses)), mean_iou, class_means(per_scan), confusions)
+    return Measured(float(loss), mean_iou, class_means(per_scan), confusions)

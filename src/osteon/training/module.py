@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Mapping
+from posixpath import commonpath
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 from osteon.backends.precision import Arithmetic
+from osteon.errors import UsageError
 from osteon.settings import (
     AdamSettings,
     AdamWSettings,
@@ -22,36 +26,68 @@ from osteon.settings import (
     PlateauSchedule,
     ScheduleSettings,
 )
+from osteon.training.averaging import moving_average
 
 #: A warm-up starts at this share of the highest learning rate and a one-cycle ends near zero.
 WARMUP_START = 0.04
 ONE_CYCLE_END = 1e-3
 
 
+def parameter_groups(
+    network: nn.Module, encoder: Collection[str], *, learning_rate: float, encoder_share: float
+) -> list[dict[str, Any]]:
+    """Sort what is fitted by its learning rate.
+
+    Args:
+        network: The network.
+        encoder: Names of the encoder's parameters.
+        learning_rate: Of all others.
+        encoder_share: Learning rate of the encoder as a share of it; 0 freezes the encoder.
+
+    Returns:
+        Groups for an optimiser; one where all have the same learning rate.
+
+    Raises:
+        UsageError: If the network has no encoder that could be treated apart.
+    """
+    if encoder_share == 1:
+        return [{"params": list(network.parameters()), "lr": learning_rate}]
+    if not encoder:
+        raise UsageError(
+            "this network has no encoder that could have a learning rate of its own",
+            where=f"network.encoder_learning_rate={encoder_share:g}",
+            mend="leave it at 1, or choose an architecture with an encoder",
+        )
+    named = dict(network.named_parameters())
+    inside = [named[name] for name in named if name in encoder]
+    outside = [named[name] for name in named if name not in encoder]
+    if encoder_share == 0:
+        for parameter in inside:
+            parameter.requires_grad_(False)
+        return [{"params": outside, "lr": learning_rate}]
+    return [
+        {"params": outside, "lr": learning_rate},
+        {"params": inside, "lr": learning_rate * encoder_share},
+    ]
+
+
 def build_optimiser(
-    settings: OptimiserSettings, parameters: Iterable[nn.Parameter]
+    settings: OptimiserSettings, groups: list[dict[str, Any]]
 ) -> torch.optim.Optimizer:
     """Build the optimiser that settings ask for.
 
     Args:
         settings: One row of the optimiser settings.
-        parameters: What is fitted.
+        groups: What is fitted, with learning rates: :func:`parameter_groups`.
 
     Returns:
         The optimiser.
     """
     if isinstance(settings, AdamSettings):
-        return torch.optim.Adam(parameters, lr=settings.learning_rate)
+        return torch.optim.Adam(groups)
     if isinstance(settings, AdamWSettings):
-        return torch.optim.AdamW(
-            parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-    return torch.optim.SGD(
-        parameters,
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-    )
+        return torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(groups, momentum=settings.momentum, weight_decay=settings.weight_decay)
 
 
 def learning_rate_factor(
@@ -95,6 +131,8 @@ class FitModule(pl.LightningModule):
         settings: Settings of the fit.
         total_steps: Steps of the fit, for the schedule.
         arithmetic: Memory layout of the inputs.
+        encoder: Names of the encoder's parameters.
+        rank: Number of this process among those of the fit.
     """
 
     def __init__(
@@ -105,31 +143,71 @@ class FitModule(pl.LightningModule):
         settings: FitSettings,
         total_steps: int,
         arithmetic: Arithmetic,
+        encoder: Collection[str] = (),
+        rank: int = 0,
     ):
         super().__init__()
         self.network = network.to(memory_format=arithmetic.memory_format)
         self.loss = loss
-        self._settings = settings
-        self._total_steps = total_steps
+        self._settings, self._total_steps, self._rank = settings, total_steps, rank
         self._layout = arithmetic.memory_format
+        self._groups = parameter_groups(
+            network,
+            encoder,
+            learning_rate=settings.optimiser.learning_rate,
+            encoder_share=settings.network.encoder_learning_rate,
+        )
+        self._frozen = _frozen_layers(network, encoder) if self._freezes else []
+        decay = settings.training.average
+        self.average = None if decay is None else moving_average(self.network, decay)
+        self._plateau: ReduceLROnPlateau | None = None
         # Buffers, so that a fit that is resumed within an epoch reports the whole epoch's loss.
         self.register_buffer("loss_sum", torch.zeros(()))
         self.register_buffer("loss_count", torch.zeros((), dtype=torch.int64))
         self.loss_sum: torch.Tensor
         self.loss_count: torch.Tensor
 
+    @property
+    def _freezes(self) -> bool:
+        return self._settings.network.encoder_learning_rate == 0
+
+    @property
+    def measured(self) -> nn.Module:
+        """The network that is measured and kept: the moving average where there is one."""
+        return self.network if self.average is None else self.average.module
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Make torch's randomness (dropout) a function of seed and step."""
-        torch.manual_seed(self._settings.seed * 2**31 + self.global_step)
+        """Make torch's randomness (dropout) a function of seed, step, batch and process."""
+        batch_of_step = batch_idx % self._settings.training.accumulate
+        state = np.random.SeedSequence(
+            [self._settings.seed, self.global_step, batch_of_step, self._rank]
+        )
+        torch.manual_seed(int(state.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        for layer in self._frozen:
+            layer.train(False)
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
-        """Return the loss of a batch of images (n, c, y, x) and labels (n, y, x)."""
+        """Return the loss of images (n, c, [z,] y, x) and labels (n, [z,] y, x)."""
         images, labels = batch
         logits = self.network(images.to(memory_format=self._layout))
         loss: torch.Tensor = self.loss(logits, labels)
         self.loss_sum += loss.detach().float()
         self.loss_count += 1
         return loss
+
+    def end_step(self) -> None:
+        """Let the moving average follow."""
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def end_epoch(self, score: float) -> None:
+        """Let the schedule see a validation.
+
+        Args:
+            score: Mean IoU; NaN without validation.
+        """
+        if self._plateau is not None and not math.isnan(score):
+            self._plateau.step(score)
 
     def take_mean_loss(self) -> float:
         """Return the mean loss since the last call and start anew."""
@@ -138,13 +216,51 @@ class FitModule(pl.LightningModule):
         self.loss_count.zero_()
         return mean
 
-    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         """Build the optimiser and its schedule over the steps."""
-        optimiser = build_optimiser(self._settings.optimiser, self.network.parameters())
+        settings = self._settings.schedule
+        optimiser = build_optimiser(self._settings.optimiser, self._groups)
+        if isinstance(settings, PlateauSchedule):
+            # Stepped by validations, which are not Lightning's: see end_epoch.
+            self._plateau = ReduceLROnPlateau(
+                optimiser,
+                mode="max",
+                factor=settings.factor,
+                patience=settings.patience,
+                threshold=0.0,
+                min_lr=settings.final_learning_rate,
+            )
+            return optimiser
         factor = learning_rate_factor(
-            self._settings.schedule,
-            highest=self._settings.optimiser.learning_rate,
-            total=self._total_steps,
+            settings, highest=self._settings.optimiser.learning_rate, total=self._total_steps
         )
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+        schedule = LambdaLR(optimiser, factor)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep what the schedule has seen."""
+        if self._plateau is not None:
+            checkpoint["plateau"] = self._plateau.state_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on with it; the optimiser's state brings the learning rate back."""
+        self._seen: Mapping[str, Any] | None = checkpoint.get("plateau")
+
+    def on_train_start(self) -> None:
+        """Give the schedule what it had seen before a resumed fit was stopped."""
+        seen = getattr(self, "_seen", None)
+        if self._plateau is not None and seen is not None:
+            self._plateau.load_state_dict(dict(seen))
+
+
+def _frozen_layers(network: nn.Module, encoder: Collection[str]) -> list[nn.Module]:
+    """Layers of the encoder whose behaviour differs in training: normalisation and dropout."""
+    kinds = (nn.modules.batchnorm._NormBase, nn.modules.dropout._DropoutNd)
+    if not encoder:
+        return []
+    prefix = commonpath([name.replace(".", "/") for name in encoder]).replace("/", ".") + "."
+    return [
+        module
+        for name, module in network.named_modules()
+        if isinstance(module, kinds) and name.startswith(prefix)
+    ]

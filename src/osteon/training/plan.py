@@ -16,8 +16,8 @@ from torch import nn
 from osteon.backends.precision import PROBE_BATCH, PROBE_SIZE, Arithmetic, probe
 from osteon.datasets import GridTiles, PatchSource
 from osteon.errors import InputError
-from osteon.events import Reporter
 from osteon.labels import IGNORE
+from osteon.networks import NetworkSpec
 from osteon.settings import FitSettings
 
 #: Schema of ``plan.json``.
@@ -29,6 +29,25 @@ BUDGET_SHARE = 0.95
 #: Loading may take this share of a step before worker processes pay for their start.
 INLINE_LOADING = 0.05
 MOST_WORKERS = 8
+#: Input of the probe in 3D.
+PROBE_DEPTH, PROBE_SIZE_3D = 32, 64
+#: What can be measured, kept as best, and put into the model.
+WEIGHTS, AVERAGE = "weights", "moving average of the weights"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a fit runs.
+
+    Attributes:
+        device: The device of this process.
+        processes: Processes that a batch is shared out among.
+        started: ``time.monotonic()`` at the start of the fit: the budget counts from there.
+    """
+
+    device: torch.device
+    processes: int
+    started: float
 
 
 @dataclass(frozen=True)
@@ -44,6 +63,10 @@ class FitPlan:
         workers: Processes that make patches.
         seconds_per_step: Measured; None if nothing needed measuring.
         probe: Seconds of each arithmetic that was tried.
+        dimensions: 2 or 3, of the network.
+        accumulate: Batches of a step.
+        processes: Processes that a batch is shared out among.
+        measured: What is measured and kept: the weights, or their moving average.
     """
 
     total_steps: int
@@ -54,6 +77,10 @@ class FitPlan:
     workers: int
     seconds_per_step: float | None
     probe: Mapping[str, float]
+    dimensions: int = 2
+    accumulate: int = 1
+    processes: int = 1
+    measured: str = WEIGHTS
 
     @property
     def epochs(self) -> int:
@@ -63,7 +90,7 @@ class FitPlan:
     @property
     def arithmetic(self) -> Arithmetic:
         """Number format and memory layout."""
-        return Arithmetic(self.precision, self.channels_last)
+        return Arithmetic(self.precision, self.channels_last, self.dimensions)
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible dictionary; :meth:`from_dict` reads it back."""
@@ -102,9 +129,8 @@ def make_plan(
     tiles: GridTiles | None,
     *,
     settings: FitSettings,
-    device: torch.device,
-    started: float,
-    reporter: Reporter,
+    spec: NetworkSpec,
+    machine: Machine,
 ) -> FitPlan:
     """Measure what ``auto`` and ``max_minutes`` leave open, and settle it.
 
@@ -114,24 +140,25 @@ def make_plan(
         source: Patches to learn from.
         tiles: Slices to validate on, or None.
         settings: Settings of the fit.
-        device: The device.
-        started: ``time.monotonic()`` at the start of the fit: the budget counts from there.
-        reporter: Told what was settled.
+        spec: Description of the network.
+        machine: Where and since when it runs.
 
     Returns:
         The plan.
     """
-    training, net = settings.training, settings.network
-    if isinstance(training.threads, int) and training.threads > 0:
+    training = settings.training
+    if isinstance(training.threads, int):
         torch.set_num_threads(training.threads)
-    trial = _Trial(copy.deepcopy(network), loss, device)
+    trial = _Trial(copy.deepcopy(network), loss, spec, machine.device)
     arithmetic, timings = probe(
         trial.run_probe,
-        device,
+        machine.device,
         training.precision,
-        purpose=f"fit {net.architecture}/{net.encoder}/{net.decoder_channels}",
+        purpose=f"fit {spec.architecture}/{spec.encoder}/{spec.decoder_channels}",
+        dimensions=spec.dimensions,
     )
-    per_epoch = math.ceil(len(source) / training.batch_size)
+    step_items = training.batch_size * training.accumulate
+    per_epoch = math.ceil(len(source) / step_items)
     total = training.epochs * per_epoch
     seconds, workers = None, training.workers
     if training.max_minutes is not None or workers == "auto":
@@ -139,29 +166,57 @@ def make_plan(
         if workers == "auto":
             workers = _workers(loading, computing)
         patch = computing + (0.0 if workers else loading)
-        seconds = patch * training.batch_size
+        seconds = patch * step_items / machine.processes
         if training.max_minutes is not None:
             validation = trial.time_tile(tiles, arithmetic) * len(tiles) if tiles else 0.0
-            left = (training.max_minutes * 60 - (time.monotonic() - started)) * BUDGET_SHARE
+            left = (training.max_minutes * 60 - (time.monotonic() - machine.started)) * BUDGET_SHARE
+            validation /= machine.processes
             total = min(total, steps_within(left, seconds, validation, per_epoch))
-    plan = FitPlan(
-        total,
-        per_epoch,
-        arithmetic.precision,
-        arithmetic.channels_last,
-        torch.get_num_threads(),
-        int(workers),
-        seconds,
-        timings,
+    return FitPlan(
+        total_steps=total,
+        steps_per_epoch=per_epoch,
+        precision=arithmetic.precision,
+        channels_last=arithmetic.channels_last,
+        threads=torch.get_num_threads(),
+        workers=int(workers),
+        seconds_per_step=seconds,
+        probe=timings,
+        dimensions=spec.dimensions,
+        accumulate=training.accumulate,
+        processes=machine.processes,
+        measured=WEIGHTS if training.average is None else AVERAGE,
     )
-    reporter.message(
-        "fit",
-        f"plan: {plan.total_steps} steps of {training.batch_size} patches "
-        f"({plan.epochs} epochs of {per_epoch}), {arithmetic}, {plan.threads} threads, "
-        f"{plan.workers} workers",
-        **plan.as_dict(),
-    )
-    return plan
+
+
+def describe(plan: FitPlan, batch_size: int) -> str:
+    """Say in words what was settled.
+
+    Args:
+        plan: The plan.
+        batch_size: Patches of a batch.
+
+    Returns:
+        One line.
+    """
+    patches = f"{batch_size} patches"
+    if plan.accumulate > 1:
+        patches = f"{plan.accumulate} × {patches}"
+    parts = [
+        f"{_count(plan.total_steps, 'step')} of {patches} "
+        f"({_count(plan.epochs, 'epoch')} of {_count(plan.steps_per_epoch, 'step')})",
+        str(plan.arithmetic),
+        _count(plan.threads, "thread"),
+        _count(plan.workers, "worker process", "es") if plan.workers else "no worker process",
+    ]
+    if plan.processes > 1:
+        parts.append(f"shared by {plan.processes} processes")
+    if plan.measured != WEIGHTS:
+        parts.append(f"measured and kept: the {plan.measured}")
+    return "plan: " + ", ".join(parts)
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number} {what}{plural if number != 1 else ''}"
 
 
 def steps_within(seconds: float, step: float, validation: float, per_epoch: int) -> int:
@@ -191,16 +246,22 @@ def _workers(loading: float, computing: float) -> int:
 class _Trial:
     """Steps on a throw-away copy of the network, to be timed."""
 
-    def __init__(self, network: nn.Module, loss: nn.Module, device: torch.device):
+    def __init__(
+        self, network: nn.Module, loss: nn.Module, spec: NetworkSpec, device: torch.device
+    ):
         self._network, self._loss, self._device = network, loss, device
-        self._channels = next(p for p in network.parameters() if p.ndim == 4).shape[1]
+        edges: tuple[int, ...] = (PROBE_SIZE, PROBE_SIZE)
+        if spec.dimensions == 3:
+            edges = (PROBE_DEPTH, PROBE_SIZE_3D, PROBE_SIZE_3D)
+        required = spec.options.get("size")
+        if required is not None:  # networks that take inputs of one size alone
+            edges = tuple(required)
+        self._image_shape = (PROBE_BATCH, spec.in_channels, *edges)
+        self._label_shape = (PROBE_BATCH, *edges)
 
     def run_probe(self, arithmetic: Arithmetic) -> None:
-        shape = (PROBE_BATCH, self._channels, PROBE_SIZE, PROBE_SIZE)
-        images = torch.zeros(shape, device=self._device)
-        labels = torch.zeros(
-            (PROBE_BATCH, PROBE_SIZE, PROBE_SIZE), dtype=torch.uint8, device=self._device
-        )
+        images = torch.zeros(self._image_shape, device=self._device)
+        labels = torch.zeros(self._label_shape, dtype=torch.uint8, device=self._device)
         self._step(images, labels, arithmetic)
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, arithmetic: Arithmetic) -> None:

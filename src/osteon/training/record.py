@@ -12,7 +12,51 @@ from typing import Any
 
 import numpy as np
 
-from osteon.errors import OutputError
+from osteon.files import write_text
+
+#: What to do when a fit cannot write.
+MEND = "free some disk space or choose a writable folder, then go on with --resume"
+
+
+@dataclass(frozen=True)
+class FitFolder:
+    """Where a fit keeps its files.
+
+    Attributes:
+        path: The run folder.
+    """
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """The plan that was settled before the first step (JSON)."""
+        return self.path / "plan.json"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint that a fit goes on from."""
+        return self.path / "checkpoints" / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The weights of the best epoch."""
+        return self.path / "checkpoints" / "best.safetensors"
+
+    @property
+    def log(self) -> Path:
+        """The table of epochs (CSV)."""
+        return self.path / "log.csv"
+
+    @property
+    def boards(self) -> Path:
+        """The folder of TensorBoard's logs."""
+        return self.path / "tensorboard"
+
+    @property
+    def stop_file(self) -> Path:
+        """A file by this name ends the fit cleanly."""
+        return self.path / "STOP"
 
 
 @dataclass(frozen=True)
@@ -28,6 +72,7 @@ class EpochRow:
         val_iou: IoU of each class, mean over the validation scans in which it occurs.
         learning_rate: At the end of the epoch.
         seconds: Wall time of the epoch with its validation.
+        val_seconds: Wall time of the validation alone; NaN without.
     """
 
     epoch: int
@@ -38,6 +83,7 @@ class EpochRow:
     val_iou: tuple[float, ...]
     learning_rate: float
     seconds: float
+    val_seconds: float = math.nan
 
     def flat(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return the row as a flat dictionary with a column ``val_iou_<class>`` each.
@@ -87,13 +133,4 @@ def write_log(path: Path, rows: Sequence[EpochRow], classes: Sequence[str]) -> N
         writer = csv.DictWriter(text, fieldnames=list(flat[0]))
         writer.writeheader()
         writer.writerows(flat)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(text.getvalue(), encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"the log cannot be written: {error.strerror or error}",
-            where=path,
-            mend="free some disk space, then go on with --resume",
-        ) from None
+    write_text(path, text.getvalue(), mend=MEND)

@@ -1,9 +1,10 @@
 """The stream of batches: which patches come when, in how many processes.
 
-A fit is one long stream of batches, counted from 0. Batch ``b`` belongs to epoch
-``b // batches_per_epoch``; the order within an epoch is a permutation that depends on (seed,
-epoch) alone. So the position is a single number, and a fit that goes on from batch ``b`` sees
-what it would have seen unbroken, whatever the number of workers.
+A fit is one long stream of steps of the optimiser, counted from 0. Step ``s`` belongs to epoch
+``s // steps_per_epoch``; the order within an epoch is a permutation that depends on (seed,
+epoch) alone. So the position is a single number, and a fit that goes on from step ``s`` sees
+what it would have seen unbroken, whatever the number of workers. A step has ``accumulate``
+batches, and each is shared out among the processes of a fit.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from osteon.datasets import PatchSource
+from osteon.training.parallel import ALONE, Place
 
 #: (epoch, index) of a patch: all that a worker needs to know to make it.
 Key = tuple[int, int]
@@ -33,28 +35,61 @@ class _Items(Dataset[Batch]):
         return torch.from_numpy(image), torch.from_numpy(labels)
 
 
-class _Order:
-    """Keys of the batches from a position to the end of the fit."""
+class Order:
+    """Keys of the batches of one process, from a position to the end of the fit.
 
-    def __init__(self, items: int, *, batch_size: int, seed: int, total: int):
-        self._items, self._batch_size, self._seed = items, batch_size, seed
-        self._total = total
-        self.per_epoch = math.ceil(items / batch_size)
+    Args:
+        items: Items of an epoch.
+        batch_size: Items of a batch, over all processes.
+        accumulate: Batches of a step.
+        seed: Seed of the order.
+        total: Steps of the whole fit.
+        place: Which process this is.
+
+    Attributes:
+        position: The step that it starts with.
+    """
+
+    def __init__(
+        self,
+        items: int,
+        *,
+        batch_size: int,
+        accumulate: int,
+        seed: int,
+        total: int,
+        place: Place = ALONE,
+    ):
+        self._items, self._seed, self._total, self._place = items, seed, total, place
+        self._accumulate = accumulate
+        self._step_items = batch_size * accumulate
+        self.per_epoch = math.ceil(items / self._step_items)
         self.position = 0
 
     def __iter__(self) -> Iterator[list[Key]]:
         epoch, order = -1, np.empty(0, dtype=np.int64)
-        for batch in range(self.position, self._total):
-            if batch // self.per_epoch != epoch:
-                epoch = batch // self.per_epoch
+        for step in range(self.position, self._total):
+            if step // self.per_epoch != epoch:
+                epoch = step // self.per_epoch
                 order = np.random.default_rng([self._seed, epoch]).permutation(self._items)
-            first = batch % self.per_epoch * self._batch_size
-            yield [(epoch, int(i)) for i in order[first : first + self._batch_size]]
+            first = step % self.per_epoch * self._step_items
+            for batch in _shares(order[first : first + self._step_items], self._accumulate):
+                mine = _shares(batch, self._place.world)[self._place.rank]
+                yield [(epoch, int(i)) for i in mine]
+
+
+def _shares(items: Any, count: int) -> list[Any]:
+    """Cut items into equal shares; the last step of an epoch may have too few: then some repeat."""
+    if len(items) < count:
+        items = np.resize(items, count)
+    return np.array_split(items, count)
 
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:
     # Ctrl-C reaches every process of the terminal; a worker that dies of it would kill the fit.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # SLURM and others tell all processes of a job to end; the main process ends the workers.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 class BatchStream:
@@ -62,24 +97,21 @@ class BatchStream:
 
     Args:
         source: Where patches come from.
-        batch_size: Patches in a batch; the last of an epoch may have fewer.
-        seed: Seed of the order.
-        total: Batches of the whole fit.
+        order: Which patches come when.
+        total: Batches of the whole fit in this process.
         workers: Processes that make patches; 0 is the calling process. They are spawned.
 
     Attributes:
-        consumed: Batches that the network has learned from; not those merely read ahead.
+        consumed: Steps that the network has learned from; not those merely read ahead.
     """
 
-    def __init__(
-        self, source: PatchSource, *, batch_size: int, seed: int, total: int, workers: int
-    ):
-        self._order = _Order(len(source), batch_size=batch_size, seed=seed, total=total)
+    def __init__(self, source: PatchSource, order: Order, *, total: int, workers: int):
+        self._order = order
         self._total = total
         self.consumed = 0
         self._loader: DataLoader[Batch] = DataLoader(
             _Items(source),
-            batch_sampler=self._order,
+            batch_sampler=order,
             num_workers=workers,
             multiprocessing_context="spawn" if workers else None,
             worker_init_fn=_leave_interrupts_to_the_main_process if workers else None,
@@ -88,7 +120,7 @@ class BatchStream:
 
     @property
     def per_epoch(self) -> int:
-        """Batches of an epoch."""
+        """Steps of an epoch."""
         return self._order.per_epoch
 
     def __len__(self) -> int:

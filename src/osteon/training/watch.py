@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
 from safetensors.torch import save
 
-from osteon.backends.precision import Arithmetic
 from osteon.datasets import GridTiles
 from osteon.errors import InputError, OutputError
 from osteon.events import Progress, Reporter
-from osteon.labels import LabelScheme
+from osteon.files import replacing, write_bytes
+from osteon.training.boards import Board
+from osteon.training.data import FitData
 from osteon.training.measuring import Measured, measure
 from osteon.training.module import FitModule
+from osteon.training.parallel import ALONE, Place, agree
 from osteon.training.plan import FitPlan
-from osteon.training.record import EpochRow, write_log
+from osteon.training.record import MEND, EpochRow, FitFolder, write_log
 from osteon.training.stream import BatchStream
+from osteon.training.usage import UsageMeter
 
 #: Longest time between two checkpoints: what a killed fit loses at most.
 CHECKPOINT_SECONDS = 300.0
@@ -34,104 +34,43 @@ LOSS_SECONDS = 0.5
 Weights = Mapping[str, torch.Tensor]
 
 
-@dataclass(frozen=True)
-class FitFolder:
-    """Where a fit keeps its files.
-
-    Attributes:
-        path: The run folder.
-    """
-
-    path: Path
-
-    @property
-    def plan(self) -> Path:
-        """The plan that was settled before the first step (JSON)."""
-        return self.path / "plan.json"
-
-    @property
-    def last(self) -> Path:
-        """The checkpoint that a fit goes on from."""
-        return self.path / "checkpoints" / "last.ckpt"
-
-    @property
-    def best(self) -> Path:
-        """The weights of the best epoch."""
-        return self.path / "checkpoints" / "best.safetensors"
-
-    @property
-    def log(self) -> Path:
-        """The table of epochs (CSV)."""
-        return self.path / "log.csv"
-
-    @property
-    def stop_file(self) -> Path:
-        """A file by this name ends the fit cleanly."""
-        return self.path / "STOP"
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file beside its target, then rename it.
-
-    Args:
-        path: The target.
-        data: Its content.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise _unwritable(path, error) from None
-
-
-def _unwritable(path: Path, error: Exception) -> OutputError:
-    return OutputError(
-        f"cannot write: {getattr(error, 'strerror', None) or error}",
-        where=path,
-        mend="free some disk space or choose a writable folder, then go on with --resume",
-    )
-
-
 class Watch(pl.Callback):
     """Ends epochs, measures, keeps the best weights, saves checkpoints, stops when asked.
 
     Args:
         stream: The batches.
-        tiles: Slices to validate on, or None.
+        data: Slices to validate on, classes.
         plan: The plan.
-        labels: The classes.
         folder: Where files are kept.
         reporter: Told of the progress.
         on_best: Called with the weights and the row of an epoch that is the best so far.
+        patience: Epochs without a better score after which the fit ends; None: it never does.
+        place: Which process this is; the first alone writes and decides.
     """
 
     def __init__(
         self,
         stream: BatchStream,
-        tiles: GridTiles | None,
+        data: FitData,
         *,
         plan: FitPlan,
-        labels: LabelScheme,
         folder: FitFolder,
         reporter: Reporter,
-        on_best: Callable[[Weights, EpochRow], None] | None,
+        on_best: Callable[[Weights, EpochRow], None] | None = None,
+        patience: int | None = None,
+        place: Place = ALONE,
     ):
-        self._stream, self._tiles, self._plan = stream, tiles, plan
-        self._labels, self._folder, self.reporter = labels, folder, reporter
+        self._patience, self._place = patience, place
+        self._stream, self._tiles, self.plan = stream, data.tiles, plan
+        self._labels, self._folder, self.reporter = data.labels, folder, reporter
         self._on_best = on_best
         self.history: list[EpochRow] = []
         self.best_epoch: int | None = None
         self.stopped: str | None = None
+        self.converged: str | None = None
+        self.meter = UsageMeter(torch.device("cpu"))
+        self._board: Board | None = None
+        self._step = 0
         self._progress: Progress | None = None
         self._epoch_start = self._saved_at = self._looked_at = time.monotonic()
         self._text = ""
@@ -158,9 +97,19 @@ class Watch(pl.Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Measure an epoch whose validation was interrupted."""
-        step = trainer.global_step
+        step = self._step = trainer.global_step
+        self.meter = UsageMeter(pl_module.device)
+        if self._place.leads:
+            self._board = Board(self._folder, self._labels.names, step=step)
         if step and self._ends_epoch(step) and len(self.history) < self._epoch(step):
             self._end_epoch(trainer, _fit_module(pl_module))
+        elif self._has_converged():
+            trainer.should_stop = True
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Finish the log."""
+        if self._board is not None:
+            self._board.close()
 
     def on_train_batch_end(
         self,
@@ -172,28 +121,38 @@ class Watch(pl.Callback):
     ) -> None:
         """Count the step; end the epoch, save or stop where it is time to."""
         step = trainer.global_step
-        self._stream.consumed = step
+        if step == self._step:
+            return  # gradients are being accumulated
+        self._step = self._stream.consumed = step
+        module = _fit_module(pl_module)
+        module.end_step()
         self._look_at_loss(outputs, step)
         if self._progress is not None:
             self._progress.advance(message=self._text)
         if self._ends_epoch(step):
-            self._end_epoch(trainer, _fit_module(pl_module))
-        elif self.reporter.stopping:
+            self._end_epoch(trainer, module)
+            return
+        stopping, saving = agree(self._place, self._orders)
+        if stopping:
             self._stop(trainer)
-        elif time.monotonic() - self._saved_at > CHECKPOINT_SECONDS:
+        elif saving:
             self._save(trainer)
 
+    def _orders(self) -> tuple[bool, bool]:
+        return self.reporter.stopping, time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
+
     def _ends_epoch(self, step: int) -> bool:
-        return step % self._plan.steps_per_epoch == 0 or step == self._plan.total_steps
+        return step % self.plan.steps_per_epoch == 0 or step == self.plan.total_steps
 
     def _epoch(self, step: int) -> int:
-        return math.ceil(step / self._plan.steps_per_epoch)
+        return math.ceil(step / self.plan.steps_per_epoch)
 
     def _look_at_loss(self, outputs: Any, step: int) -> None:
         now = time.monotonic()
         if now - self._looked_at < LOSS_SECONDS:
             return
         self._looked_at = now
+        self.meter.sample()
         loss = float(outputs["loss"])
         if not math.isfinite(loss):
             raise InputError(
@@ -202,41 +161,60 @@ class Watch(pl.Callback):
                 mend="lower optimiser.learning_rate, or set training.precision=fp32; "
                 "--resume goes on from the last checkpoint",
             )
-        self._text = f"epoch {self._epoch(step)}/{self._plan.epochs}, loss {loss:.3f}"
+        if self._board is not None:
+            self._board.loss(step, loss)
+        self._text = f"epoch {self._epoch(step)}/{self.plan.epochs}, loss {loss:.3f}"
 
     def _end_epoch(self, trainer: pl.Trainer, module: FitModule) -> None:
         step = trainer.global_step
         # Saved before the validation too: it can take long, and nothing is to be learned twice.
         self._save(trainer)
-        measured = None
+        measured, started = None, time.monotonic()
         if self._tiles is not None:
-            measured = measure(
-                module.network,
-                module.loss,
-                self._tiles,
-                classes=len(self._labels),
-                arithmetic=Arithmetic(self._plan.precision, self._plan.channels_last),
-                device=module.device,
-                reporter=self.reporter,
-            )
+            measured = self._measure(module, self._tiles)
             if measured is None:
                 self._stop(trainer, save=False)
                 return
-        row = self._row(trainer, module, measured, step)
+        row = self._row(trainer, module, measured, time.monotonic() - started)
         self.history.append(row)
-        write_log(self._folder.log, self.history, self._labels.names)
+        module.end_epoch(row.val_mean_iou)
+        if self._place.leads:
+            write_log(self._folder.log, self.history, self._labels.names)
         if self._better(row):
             self.best_epoch = row.epoch
             self._keep_best(module, row)
         self._tell(row)
         self._save(trainer)
-        if self.reporter.stopping and step < self._plan.total_steps:
+        if self._has_converged():
+            trainer.should_stop = True
+        elif step < self.plan.total_steps and agree(self._place, lambda: self.reporter.stopping):
             self._stop(trainer, save=False)
 
+    def _measure(self, module: FitModule, tiles: GridTiles) -> Measured | None:
+        return measure(
+            module.measured,
+            module.loss,
+            tiles,
+            classes=len(self._labels),
+            arithmetic=self.plan.arithmetic,
+            device=module.device,
+            reporter=self.reporter,
+            place=self._place,
+        )
+
+    def _has_converged(self) -> bool:
+        if self._patience is None or self.best_epoch is None:
+            return False
+        waited = len(self.history) - self.best_epoch
+        if waited < self._patience:
+            return False
+        self.converged = f"no better validation score in {waited} epochs"
+        return True
+
     def _row(
-        self, trainer: pl.Trainer, module: FitModule, measured: Measured | None, step: int
+        self, trainer: pl.Trainer, module: FitModule, measured: Measured | None, took: float
     ) -> EpochRow:
-        now = time.monotonic()
+        now, step = time.monotonic(), trainer.global_step
         seconds, self._epoch_start = now - self._epoch_start, now
         return EpochRow(
             epoch=self._epoch(step),
@@ -247,6 +225,7 @@ class Watch(pl.Callback):
             val_iou=measured.class_iou if measured else (),
             learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
             seconds=seconds,
+            val_seconds=took if measured else math.nan,
         )
 
     def _better(self, row: EpochRow) -> bool:
@@ -259,15 +238,17 @@ class Watch(pl.Callback):
         return row.val_mean_iou > self.history[self.best_epoch - 1].val_mean_iou
 
     def _keep_best(self, module: FitModule, row: EpochRow) -> None:
+        if not self._place.leads:
+            return
         # A copy: the live weights go on changing.
-        weights = {k: v.detach().cpu().clone() for k, v in module.network.state_dict().items()}
+        weights = {k: v.detach().cpu().clone() for k, v in module.measured.state_dict().items()}
         contiguous = {k: v.contiguous() for k, v in weights.items()}
-        write_bytes(self._folder.best, save(contiguous))
+        write_bytes(self._folder.best, save(contiguous), mend=MEND)
         if self._on_best is not None:
             self._on_best(contiguous, row)
 
     def _tell(self, row: EpochRow) -> None:
-        text = f"epoch {row.epoch}/{self._plan.epochs}: training loss {row.train_loss:.4f}"
+        text = f"epoch {row.epoch}/{self.plan.epochs}: training loss {row.train_loss:.4f}"
         if self._tiles is not None:
             classes = ", ".join(
                 f"{name} {value:.3f}"
@@ -275,19 +256,22 @@ class Watch(pl.Callback):
             )
             best = " (best so far)" if self.best_epoch == row.epoch else ""
             text += f", validation mean IoU {row.val_mean_iou:.4f} ({classes}){best}"
+        if self._board is not None:
+            self._board.epoch(row)
         self.reporter.message("fit", text, **row.flat(self._labels.names))
 
     def _save(self, trainer: pl.Trainer) -> None:
-        partial = self._folder.last.with_name(".last.ckpt.partial")
-        try:
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            trainer.save_checkpoint(partial)
-            partial.replace(self._folder.last)
-        except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-            with contextlib.suppress(OSError):
-                partial.unlink()
-            raise _unwritable(self._folder.last, error) from None
         self._saved_at = time.monotonic()
+        if not self._place.leads:
+            trainer.save_checkpoint(self._folder.last)  # takes part, writes nothing
+            return
+        try:
+            with replacing(self._folder.last, mend=MEND) as partial:
+                trainer.save_checkpoint(partial)
+        except RuntimeError as error:  # so torch reports a full disk
+            raise OutputError(
+                f"the checkpoint cannot be written: {error}", where=self._folder.last, mend=MEND
+            ) from None
 
     def _stop(self, trainer: pl.Trainer, *, save: bool = True) -> None:
         if save:

@@ -9,32 +9,34 @@ from typing import Any
 
 import yaml
 
-from osteon.datasets import (
-    GridTiles,
-    Manifest,
-    Pair,
-    Part,
-    SlicePatches,
-    Split,
-    content_hash,
-    open_pairs,
-    scan_shapes,
-    scan_statistics,
-    split,
-)
-from osteon.errors import Stopped, UsageError
+from osteon.datasets import Part, Split
 from osteon.events import Reporter
-from osteon.intensity import Statistics, load_recipe
+from osteon.intensity import load_recipe
 from osteon.model_file import Model, ModelSpec, TrainingRanges, save_model
-from osteon.networks import NetworkSpec
-from osteon.prediction import parse_memory
+from osteon.networks import network_costs
 from osteon.settings import FitSettings
 from osteon.settings.base import SCHEMA as SETTINGS_SCHEMA
-from osteon.training import EpochRow, FitData, FitFolder, FitOutcome
+from osteon.training import EpochRow, FitData, FitFolder, FitOutcome, agree, meet
 from osteon.training import fit as fit_network
+from osteon.workflows.fit_data import (
+    Prepared,
+    complete,
+    examine,
+    fit_data,
+    network_spec,
+    open_data,
+    provenance,
+)
 from osteon.workflows.fit_report import write_report
 from osteon.workflows.record import count, finite, machine, now, versions, write_json, write_text
-from osteon.workflows.run_folder import amend, check_unchanged, clear, failure_recorded, open_run
+from osteon.workflows.run_folder import (
+    amend,
+    check_unchanged,
+    clear,
+    failure_recorded,
+    open_run,
+    recorded_settings,
+)
 
 #: Schema of ``run.json``.
 SCHEMA = 1
@@ -77,17 +79,9 @@ class FitRun:
             "best_epoch": outcome.best_epoch,
             "val_mean_iou": best.val_mean_iou if best else None,
             "stopped": outcome.stopped,
+            "converged": outcome.converged,
             "seconds": round(outcome.seconds, 1),
         }
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    manifest: Manifest
-    pairs: tuple[Pair, ...]
-    division: Split
-    statistics: dict[str, Statistics]
-    hashes: dict[str, dict[str, str]]
 
 
 def fit(
@@ -124,31 +118,64 @@ def fit(
     """
     reporter = reporter or Reporter()
     folder = FitFolder(Path(out))
-    settings = open_run(folder, settings, resume=resume, overwrite=overwrite)
-    if resume:
+    place = meet()
+    settings = agree(place, lambda: open_run(folder, settings, resume=resume, overwrite=overwrite))
+    if resume and place.leads:
         folder.stop_file.unlink(missing_ok=True)  # the one that ended it
         reporter.stop.watch(folder.stop_file)
     # Whatever may be wrong with the data shows here, before anything is written or replaced.
-    prepared = _prepare(Path(dataset), settings, reporter)
+    opened = open_data(Path(dataset), settings)
+    examined = agree(place, lambda: examine(opened, settings, reporter))
+    prepared = agree(place, lambda: complete(opened, examined, settings, reporter))
     spec = _model_spec(prepared, settings, folder)
-    data = _fit_data(prepared, settings, spec.network)
-    if (folder.path / "run.json").exists() and resume:
-        check_unchanged(folder, Path(dataset), prepared.hashes, prepared.division)
-        amend(folder, {"status": "running"})
-    else:
-        clear(folder.path)
-        _write_start(folder, prepared, settings)
-        reporter.stop.watch(folder.stop_file)
-    _announce(prepared, reporter)
+    data = fit_data(prepared, settings, spec.network)
+    agree(place, lambda: _begin(folder, prepared, settings, resume=resume, to=reporter))
+    if not place.leads:
+        # Another process leads the fit, tells of it and writes it down.
+        outcome = fit_network(spec.network, data, settings, folder=folder, resume=resume)
+        return _fit_run(folder, outcome, prepared.division)
     with failure_recorded(folder):
         run = _run(folder, prepared, spec, data, settings=settings, resume=resume, to=reporter)
     _write_end(folder, run)
     return run
 
 
+def devices_asked(out: str | Path, settings: FitSettings | None) -> int | str:
+    """Return how many devices a fit is to use.
+
+    Args:
+        out: The run folder.
+        settings: The settings; None: those of the run that is gone on with.
+
+    Raises:
+        InputError: If there is no run to go on with.
+    """
+    chosen = settings or recorded_settings(FitFolder(Path(out)))
+    return chosen.training.devices
+
+
+def _begin(
+    folder: FitFolder, prepared: Prepared, settings: FitSettings, *, resume: bool, to: Reporter
+) -> None:
+    if (folder.path / "run.json").exists() and resume:
+        dataset = Path(prepared.manifest.path or "")
+        check_unchanged(folder, dataset, prepared.hashes, prepared.division)
+        amend(folder, {"status": "running"})
+    else:
+        clear(folder.path)
+        _write_start(folder, prepared, settings)
+        to.stop.watch(folder.stop_file)
+    _announce(prepared, to)
+
+
+def _fit_run(folder: FitFolder, outcome: FitOutcome, division: Split) -> FitRun:
+    path = folder.path
+    return FitRun(path, path / "model.safetensors", path / "report.html", outcome, division)
+
+
 def _run(
     folder: FitFolder,
-    prepared: _Prepared,
+    prepared: Prepared,
     spec: ModelSpec,
     data: FitData,
     *,
@@ -171,38 +198,52 @@ def _run(
         reporter=to,
         on_best=keep,
     )
+    for note in outcome.notes:
+        to.message("fit", f"note: {note}")
+    costs = _costs(spec, outcome)
+    spec = replace(spec, provenance={**spec.provenance, "costs": costs})
     if outcome.best_epoch is None or not model_path.exists():
-        save_model(model_path, Model(spec, outcome.weights))
+        save_model(model_path, Model(_finite(spec), outcome.weights))
+    else:
+        keep(outcome.weights, outcome.history[outcome.best_epoch - 1])  # now with its costs
     folder.stop_file.unlink(missing_ok=True)
-    report = write_report(
+    write_report(
         folder,
         outcome,
         model=Model(spec, outcome.weights, model_path),
         prepared=prepared,
         settings=settings,
+        costs=costs,
         reporter=to,
     )
-    return FitRun(folder.path, model_path, report, outcome, prepared.division)
+    amend(folder, {"costs": costs})
+    return _fit_run(folder, outcome, prepared.division)
 
 
-def _prepare(dataset: Path, settings: FitSettings, reporter: Reporter) -> _Prepared:
-    manifest = Manifest.load(dataset)
-    pairs = open_pairs(manifest)
-    division = split(manifest, settings.validation, seed=settings.seed, shapes=scan_shapes(pairs))
-    used = {part.scan for part in (*division.training, *division.validation)}
-    pairs = tuple(pair for pair in pairs if pair.name in used)
-    statistics = scan_statistics(pairs, settings.normalisation.recipe, reporter=reporter)
-    hashes = {}
-    for pair in pairs:
-        if reporter.stopping:
-            raise Stopped("stopped before the first step; nothing was written")
-        hashes[pair.name] = {"image": content_hash(pair.image, reporter)}
-        if pair.labels is not None:
-            hashes[pair.name]["labels"] = content_hash(pair.labels, reporter)
-    return _Prepared(manifest, pairs, division, statistics, hashes)
+def _costs(spec: ModelSpec, outcome: FitOutcome) -> dict[str, Any]:
+    """What the reference's model files tell of a fit, and more."""
+    network, patch = spec.network, spec.patch_size
+    counted = network_costs(network, (1, network.in_channels, *patch))
+    measuring = [r.val_seconds for r in outcome.history if r.val_seconds == r.val_seconds]
+    return finite(
+        {
+            "parameters": counted.parameters,
+            "gflops_per_patch": counted.flops / 1e9,
+            "seconds": outcome.seconds,
+            "seconds_per_epoch": [row.seconds for row in outcome.history],
+            "validation_seconds": sum(measuring),
+            "epochs": len(outcome.history),
+            "peak_memory_bytes": outcome.usage.peak_memory,
+            "workers_memory_bytes": outcome.usage.workers_memory,
+            "gpu_memory_bytes": outcome.usage.gpu_memory,
+            "gpu_use": outcome.usage.gpu_use,
+            "device": outcome.device,
+            "plan": outcome.plan.as_dict(),
+        }
+    )
 
 
-def _announce(prepared: _Prepared, reporter: Reporter) -> None:
+def _announce(prepared: Prepared, reporter: Reporter) -> None:
     division = prepared.division
     text = f"fitting to {_extent(division.training)}"
     if division.validation:
@@ -219,7 +260,7 @@ def _extent(parts: Sequence[Part]) -> str:
     return f"{count(slices, 'slice')} of {count(len(parts), 'scan')}"
 
 
-def _write_start(folder: FitFolder, prepared: _Prepared, settings: FitSettings) -> None:
+def _write_start(folder: FitFolder, prepared: Prepared, settings: FitSettings) -> None:
     dump = {"schema": SETTINGS_SCHEMA, **settings.model_dump(mode="json")}
     write_text(folder.path / "settings.yaml", yaml.safe_dump(dump, sort_keys=False))
     prepared.manifest.save(folder.path / "dataset.toml", overwrite=True)
@@ -249,33 +290,35 @@ def _write_end(folder: FitFolder, run: FitRun) -> None:
             "status": "stopped" if outcome.stopped else "finished",
             "ended": now(),
             "device": outcome.device,
-            "peak_memory_bytes": outcome.peak_memory,
             "result": run.as_dict(),
         },
     )
 
 
-def _model_spec(prepared: _Prepared, settings: FitSettings, folder: FitFolder) -> ModelSpec:
+def _model_spec(prepared: Prepared, settings: FitSettings, folder: FitFolder) -> ModelSpec:
     labels = prepared.manifest.labels
     recipe = load_recipe(settings.normalisation.recipe)
     training = {part.scan for part in prepared.division.training}
     used = [pair for pair in prepared.pairs if pair.name in training]
     sizes = [s for pair in used for s in pair.image.geometry.voxel_size if s is not None]
+    network, patches = network_spec(prepared, settings), settings.patches
+    plane = (patches.size, patches.size)
     return ModelSpec(
         name=folder.path.absolute().name,
-        network=NetworkSpec.from_settings(settings.network, in_channels=1, classes=len(labels)),
+        network=network,
         labels=labels,
         recipe=recipe.name,
         recipe_version=recipe.version,
+        mode=settings.mode,
+        voxel_size_um=settings.voxel_size,
+        patch_size=(patches.depth, *plane) if settings.mode == "3D" else plane,
         ranges=TrainingRanges(
             (min(sizes), max(sizes)) if sizes else None,
             tuple(sorted({pair.image.dtype.name for pair in used})),
         ),
         provenance={
             "made": now(),
-            "settings": settings.model_dump(mode="json"),
-            "split": prepared.division.as_dict(),
-            "data": prepared.hashes,
+            **provenance(prepared, settings),
             "versions": versions(),
         },
     )
@@ -283,38 +326,3 @@ def _model_spec(prepared: _Prepared, settings: FitSettings, folder: FitFolder) -
 
 def _finite(spec: ModelSpec) -> ModelSpec:
     return replace(spec, provenance=finite(dict(spec.provenance)))
-
-
-def _fit_data(prepared: _Prepared, settings: FitSettings, network: NetworkSpec) -> FitData:
-    recipe = settings.normalisation.recipe
-    workers = settings.training.workers
-    # Each process keeps its own slices; "auto" may start several.
-    shares = max(1, workers) if isinstance(workers, int) else 1
-    source = SlicePatches(
-        prepared.pairs,
-        prepared.division.training,
-        patches=settings.patches,
-        statistics=prepared.statistics,
-        recipe=recipe,
-        augmentation=settings.augmentation.preset,
-        seed=settings.seed,
-        cache_bytes=_cache_bytes(settings) // shares,
-    )
-    tiles = None
-    if prepared.division.validation:
-        tiles = GridTiles(
-            prepared.pairs,
-            prepared.division.validation,
-            size=max(512, settings.patches.size),
-            statistics=prepared.statistics,
-            recipe=recipe,
-            divisor=network.divisor,
-        )
-    return FitData(source, tiles, prepared.manifest.labels)
-
-
-def _cache_bytes(settings: FitSettings) -> int:
-    try:
-        return parse_memory(settings.training.cache)
-    except UsageError as error:
-        raise UsageError(error.what, where="training.cache", mend=error.mend) from None

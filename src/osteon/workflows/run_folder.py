@@ -41,7 +41,7 @@ def open_run(
                 where="--resume --overwrite",
                 mend="leave out one of them",
             )
-        return _recorded_settings(folder, settings)
+        return _settings_to_go_on(folder, settings)
     check_folder(folder.path)
     if folder.path.is_dir() and any(folder.path.iterdir()):
         if not (folder.path / "run.json").exists():
@@ -59,7 +59,15 @@ def open_run(
     return settings or FitSettings()
 
 
-def _recorded_settings(folder: FitFolder, settings: FitSettings | None) -> FitSettings:
+def recorded_settings(folder: FitFolder) -> FitSettings:
+    """Read the settings that a run was started with.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        InputError: If there is no run in it.
+    """
     kept = folder.path / "settings.yaml"
     if not kept.is_file():
         raise InputError(
@@ -67,12 +75,16 @@ def _recorded_settings(folder: FitFolder, settings: FitSettings | None) -> FitSe
             where=folder.path,
             mend="leave out --resume to start one",
         )
+    return load_settings(FitSettings, kept)
+
+
+def _settings_to_go_on(folder: FitFolder, settings: FitSettings | None) -> FitSettings:
+    recorded = recorded_settings(folder)
     check_folder(folder.path)
-    recorded = load_settings(FitSettings, kept)
     if settings is not None and settings != recorded:
         raise UsageError(
             "the settings differ from those the run was started with",
-            where=kept,
+            where=folder.path / "settings.yaml",
             mend="leave out --settings, --set and --seed with --resume, or start another run",
         )
     return recorded
@@ -87,7 +99,8 @@ def clear(path: Path) -> None:
     for name in ("run.json", "settings.yaml", "dataset.toml", "split.json", "plan.json", "log.csv",
                  "model.safetensors", "report.html", "STOP"):  # fmt: skip
         (path / name).unlink(missing_ok=True)
-    shutil.rmtree(path / "checkpoints", ignore_errors=True)
+    for name in ("checkpoints", "tensorboard"):
+        shutil.rmtree(path / name, ignore_errors=True)
 
 
 def check_unchanged(
@@ -125,14 +138,14 @@ def check_unchanged(
 
 @contextmanager
 def failure_recorded(folder: FitFolder) -> Iterator[None]:
-    """Keep an error of the user's in the run's record.
+    """Keep an error in the run's record.
 
     Args:
         folder: The run folder.
     """
     try:
         yield
-    except OsteonError as error:
+    except Exception as error:
         with suppress(OsteonError):  # the first error is the one to tell
             amend(folder, {"status": "failed", "error": str(error), "ended": now()})
         raise

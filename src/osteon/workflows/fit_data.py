@@ -1,0 +1,308 @@
+"""What a fit learns from, examined before anything is written: scans, split, statistics, hashes."""
+
+from __future__ import annotations
+
+import statistics as stats
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from osteon.datasets import (
+    Manifest,
+    Pair,
+    Split,
+    Survey,
+    check_mode,
+    class_weights,
+    empty_slices,
+    open_pairs,
+    patch_source,
+    resample_pair,
+    scan_shapes,
+    scan_statistics,
+    split,
+    survey,
+    validation_tiles,
+)
+from osteon.errors import UsageError
+from osteon.events import Reporter
+from osteon.files import parse_memory
+from osteon.formats import for_random_reads
+from osteon.intensity import Statistics
+from osteon.networks import NetworkSpec
+from osteon.settings import FitSettings
+from osteon.training import FitData
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Scans and masks of a fit, opened and examined.
+
+    Attributes:
+        manifest: The dataset.
+        pairs: The scans that are used, as they are in their files.
+        seen: The same as the network sees them: resampled where the settings say so, through
+            the disk cache where that pays.
+        division: What is learned from and what is measured.
+        statistics: Of the grey values of each scan, by name.
+        surveys: Hashes and counts of each scan as it is in its file, by name.
+    """
+
+    manifest: Manifest
+    pairs: tuple[Pair, ...]
+    seen: tuple[Pair, ...]
+    division: Split
+    statistics: dict[str, Statistics]
+    surveys: dict[str, Survey]
+
+    @property
+    def hashes(self) -> dict[str, dict[str, str]]:
+        """SHA-256 of the voxels of each scan and mask."""
+        found = {}
+        for name, one in self.surveys.items():
+            found[name] = {"image": one.image_hash}
+            if one.label_hash is not None:
+                found[name]["labels"] = one.label_hash
+        return found
+
+    @property
+    def voxel_size(self) -> tuple[float | None, float | None, float | None]:
+        """Median voxel size along (z, y, x) of what the network learns from, in µm."""
+        training = {part.scan for part in self.division.training}
+        sizes = [pair.image.geometry.voxel_size for pair in self.seen if pair.name in training]
+        z, y, x = (_median(values) for values in zip(*sizes, strict=True))
+        return z, y, x
+
+
+def _median(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return stats.median(known) if known else None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What reading the scans gave; picklable, so that one process can tell the others.
+
+    Attributes:
+        statistics: As in :class:`Prepared`.
+        surveys: As in :class:`Prepared`.
+    """
+
+    statistics: dict[str, Statistics]
+    surveys: dict[str, Survey]
+
+
+def open_data(dataset: Path, settings: FitSettings) -> Prepared:
+    """Open the scans of a dataset and divide them; reads no voxels.
+
+    Args:
+        dataset: The manifest (TOML).
+        settings: Settings of the fit.
+
+    Returns:
+        Scans and split, without statistics and hashes.
+
+    Raises:
+        InputError: If the dataset is unfit or a file is missing or damaged.
+        UsageError: If settings do not suit the data.
+    """
+    manifest = Manifest.load(dataset)
+    pairs = open_pairs(manifest)
+    check_mode(pairs, settings.mode)
+    # What does not suit shows before hours of reading.
+    division = split(manifest, settings.validation, seed=settings.seed, shapes=scan_shapes(pairs))
+    used = {part.scan for part in (*division.training, *division.validation)}
+    pairs = tuple(pair for pair in pairs if pair.name in used)
+    return Prepared(manifest, pairs, pairs, division, {}, {})
+
+
+def examine(opened: Prepared, settings: FitSettings, reporter: Reporter) -> Examined:
+    """Read the scans once: statistics of the grey values, hashes and counts of the classes.
+
+    Holds a slice of a scan and its mask at a time.
+
+    Args:
+        opened: The opened scans.
+        settings: Settings of the fit.
+        reporter: Told of the progress.
+
+    Returns:
+        What was found.
+
+    Raises:
+        InputError: If a scan is damaged, constant, or holds NaN.
+        Stopped: If it was asked to stop.
+    """
+    found = scan_statistics(opened.pairs, settings.normalisation.recipe, reporter=reporter)
+    classes = len(opened.manifest.labels)
+    surveys = {p.name: survey(p, classes=classes, reporter=reporter) for p in opened.pairs}
+    return Examined(found, surveys)
+
+
+def complete(
+    opened: Prepared, examined: Examined, settings: FitSettings, reporter: Reporter
+) -> Prepared:
+    """Put opened scans and what was found in them together.
+
+    Scans that are slow to read at random go through the disk cache from here on.
+
+    Args:
+        opened: The opened scans.
+        examined: What was found.
+        settings: Settings of the fit.
+        reporter: Told of the progress.
+
+    Returns:
+        All that a fit needs to know of its data.
+
+    Raises:
+        OutputError: If the cache cannot be written.
+        Stopped: If it was asked to stop.
+    """
+    memory = cache_bytes(settings) // max(1, len(opened.pairs))
+    choice = settings.training.disk_cache
+    seen = []
+    for pair in opened.pairs:
+        image = for_random_reads(pair.image, choice=choice, memory_bytes=memory, reporter=reporter)
+        pair = replace(pair, image=image)
+        if settings.voxel_size is not None:
+            statistics = examined.statistics[pair.name]
+            pair = resample_pair(
+                _within_its_slices(pair),
+                settings.voxel_size,
+                mode=settings.mode,
+                statistics=statistics,
+            )
+        seen.append(pair)
+    division = opened.division
+    if settings.voxel_size is not None:  # along all axes: the slices are others
+        rows = tuple(row.model_copy(update={"slices": None}) for row in opened.manifest.scans)
+        division = split(
+            replace(opened.manifest, scans=rows),
+            settings.validation,
+            seed=settings.seed,
+            shapes=scan_shapes(seen),
+        )
+    return replace(
+        opened,
+        seen=tuple(seen),
+        division=division,
+        statistics=examined.statistics,
+        surveys=examined.surveys,
+    )
+
+
+def _within_its_slices(pair: Pair) -> Pair:
+    """Take the labels off slices that the manifest leaves out: on another grid its numbers fail."""
+    if pair.labels is None or pair.row.slices is None:
+        return pair
+    first, last = pair.row.slices
+    source = tuple(where if first <= z < last else -1 for z, where in enumerate(pair.labels.source))
+    return replace(pair, labels=replace(pair.labels, source=source))
+
+
+def fit_data(prepared: Prepared, settings: FitSettings, network: NetworkSpec) -> FitData:
+    """Make the sources of patches and of validation slices.
+
+    Args:
+        prepared: The data.
+        settings: Settings of the fit.
+        network: The network.
+
+    Returns:
+        What the network is fitted to.
+
+    Raises:
+        InputError: If nothing is left to learn from.
+        UsageError: If settings do not suit the data.
+    """
+    workers = settings.training.workers
+    # Each process keeps its own slices; "auto" may start several.
+    shares = max(1, workers) if isinstance(workers, int) else 1
+    labels = prepared.manifest.labels
+    surveys = prepared.surveys
+    wants_weights = settings.loss.class_weights == "data"
+    if settings.voxel_size is not None and (wants_weights or settings.patches.skip_empty):
+        # Counted on the grid that is learned from: its slices are others.
+        surveys = {pair.name: survey(pair, classes=len(labels)) for pair in prepared.seen}
+    empty: dict[str, Collection[int]] = {}
+    if settings.patches.skip_empty:
+        empty = {name: empty_slices(one) for name, one in surveys.items()}
+    source = patch_source(
+        prepared.seen,
+        prepared.division.training,
+        settings=settings,
+        statistics=prepared.statistics,
+        labels=labels,
+        cache_bytes=cache_bytes(settings) // shares,
+        empty=empty,
+    )
+    tiles = None
+    if prepared.division.validation:
+        tiles = validation_tiles(
+            prepared.seen,
+            prepared.division.validation,
+            settings=settings,
+            statistics=prepared.statistics,
+            divisor=network.divisor,
+            depth_divisor=network.depth_divisor,
+        )
+    weights = None
+    if wants_weights:
+        weights = class_weights(surveys, prepared.division.training, len(labels))
+    return FitData(source, tiles, labels, weights)
+
+
+def cache_bytes(settings: FitSettings) -> int:
+    """Return the memory for decoded slices, in bytes.
+
+    Args:
+        settings: Settings of the fit.
+
+    Raises:
+        UsageError: If it is not an amount of memory.
+    """
+    try:
+        return parse_memory(settings.training.cache)
+    except UsageError as error:
+        raise UsageError(error.what, where="training.cache", mend=error.mend) from None
+
+
+def network_spec(prepared: Prepared, settings: FitSettings) -> NetworkSpec:
+    """Describe the network that settings and data ask for.
+
+    Args:
+        prepared: The data.
+        settings: Settings of the fit.
+
+    Returns:
+        The description.
+
+    Raises:
+        UsageError: If architecture, encoder and mode do not go together.
+    """
+    patches, volumetric = settings.patches, settings.mode == "3D"
+    plane: tuple[int, ...] = (patches.size, patches.size)
+    return NetworkSpec.from_settings(
+        settings.network,
+        in_channels=patches.slices if settings.mode == "2.5D" else 1,
+        classes=len(prepared.manifest.labels),
+        dimensions=3 if volumetric else 2,
+        patch=(patches.depth, *plane) if volumetric else plane,
+        voxel_size=prepared.voxel_size,
+    )
+
+
+def provenance(prepared: Prepared, settings: FitSettings) -> dict[str, Any]:
+    """Return what a model file tells of its data, for people.
+
+    Args:
+        prepared: The data.
+        settings: Settings of the fit.
+    """
+    return {
+        "settings": settings.model_dump(mode="json"),
+        "split": prepared.division.as_dict(),
+        "data": prepared.hashes,
+    }
