@@ -11,6 +11,7 @@ import typer
 
 from osteon import __version__
 from osteon.cli.cache import cache_app
+from osteon.cli.cache import cache_app
 from osteon.cli.console import Console, Say, report_error
 from osteon.cli.datasets import dataset_app
 from osteon.cli.models import model_app
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(model_app, name="model")
+app.add_typer(cache_app, name="cache")
 app.add_typer(cache_app, name="cache")
 
 
