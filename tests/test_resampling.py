@@ -295,6 +295,12 @@ def test_only_what_a_block_needs_is_read_and_once(
     assert volume.boxes == [(slice(12, 20), *rest), (slice(20, 28), *rest)]
 
 
+def test_slices_that_stay_are_read_one_by_one() -> None:
+    volume = Watched(classes((9, 20, 20)), geometry=Geometry((10.0,) * 3))
+    ResampledVolume(volume, 5.0, axes=(1, 2)).read(slice(3, 4))
+    assert volume.boxes == [(slice(3, 4), slice(0, 20), slice(0, 20))]
+
+
 def test_it_pickles_by_its_source() -> None:
     made = ResampledVolume(scan((5, 6, 7)), 14.0, axes=EVERY)
     other = pickle.loads(pickle.dumps(made))  # noqa: S301 -- our own bytes

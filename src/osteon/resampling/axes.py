@@ -93,7 +93,9 @@ def axis_map(length: int, *, size: int, factor: float) -> AxisMap:
     index = np.arange(size)
     centres = (index + 0.5) * factor - 0.5
     nearest = np.clip(np.floor(np.round(centres + 0.5, _DIGITS)), 0, length - 1).astype(np.intp)
-    if length == 1:
+    if factor == 1:
+        first, weights = np.minimum(index, length - 1), np.ones((size, 1))
+    elif length == 1:
         first, weights = np.zeros(size, np.intp), np.ones((size, 1))
     elif factor <= AVERAGED:
         at = np.clip(centres, 0, length - 1)

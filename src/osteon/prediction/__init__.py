@@ -1,0 +1,23 @@
+"""Prediction: a scan and a model → a label volume, streamed from disk to disk.
+
+In 2D and 2.5D slices go through the network whole where the memory allows it, else as tiles with
+a halo; in 3D blocks with a halo do. A model that has a voxel size sees the scan resampled to it,
+and the labels come back on the scan's own grid. What is held is planned before anything is run.
+"""
+
+from __future__ import annotations
+
+from osteon.prediction.checks import check_ranges
+from osteon.prediction.engine import Predicted, PredictionStopped, predict
+from osteon.prediction.plan import HALO, PredictPlan, parse_memory, plan_prediction
+
+__all__ = [
+    "HALO",
+    "PredictPlan",
+    "Predicted",
+    "PredictionStopped",
+    "check_ranges",
+    "parse_memory",
+    "plan_prediction",
+    "predict",
+]

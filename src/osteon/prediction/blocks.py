@@ -1,0 +1,86 @@
+"""3D: blocks with a halo along every axis, one slab of slices in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import numpy as np
+
+from osteon.backends import Backend
+from osteon.intensity import Statistics, normalise
+from osteon.patches import Tile, pad_to_multiple, tile_grid
+from osteon.prediction.plan import PredictPlan
+from osteon.prediction.scale import Slabs
+from osteon.volume import Array, Volume
+
+
+def run_blocks(
+    seen: Volume,
+    statistics: Statistics,
+    *,
+    backend: Backend,
+    plan: PredictPlan,
+    divisors: Sequence[int],
+    classes: int | None = None,
+) -> Slabs:
+    """Run a scan block by block, in order of z; each slice is read from disk once.
+
+    Of what a block gives, its core is kept; at the ends of the scan the core reaches to the end.
+    Blocks longer than the scan are padded by repeating its edge.
+
+    Args:
+        seen: The scan as the network sees it.
+        statistics: Of the scan.
+        backend: The network.
+        plan: Extent and halo of the blocks.
+        divisors: What (z, y, x) must be multiples of.
+        classes: Number of classes to give logits of; None gives labels.
+
+    Yields:
+        First slice and labels (n, y, x), uint8, or logits (n, class, y, x), float32.
+    """
+    grid = tile_grid(
+        seen.shape,
+        size=(plan.depth or 0, plan.tile or 0, plan.tile or 0),
+        halo=(plan.depth_halo, plan.halo, plan.halo),
+        divisor=tuple(divisors),
+    )
+    rows = [list(row) for _, row in groupby(grid, key=lambda tile: tile.read[0].start)]
+    for slab, row in zip(_slabs(seen, [row[0].read[0] for row in rows]), rows, strict=True):
+        core = row[0].core[0]
+        shape = (core.stop - core.start, *seen.shape[1:])
+        found: Array = (
+            np.empty(shape, np.uint8)
+            if classes is None
+            else np.empty((classes, *shape), np.float32)
+        )
+        for tile in row:
+            part = normalise(slab[:, tile.read[1], tile.read[2]], statistics)
+            _run_block(part, tile, found, backend=backend, divisors=divisors)
+        yield core.start, found if classes is None else found.swapaxes(0, 1)
+
+
+def _slabs(volume: Volume, ranges: Sequence[slice]) -> Iterator[Array]:
+    """Slabs of stored values; what the next shares with one is kept, not read again."""
+    before, slab = slice(0, 0), np.empty((0, *volume.shape[1:]), volume.dtype)
+    for now in ranges:
+        shared = max(0, before.stop - now.start)
+        moved = np.empty((now.stop - now.start, *volume.shape[1:]), volume.dtype)
+        moved[:shared] = slab[slab.shape[0] - shared :]
+        # In steps, so that no second copy of a slab is made while reading.
+        step = max(1, volume.chunks[0])
+        for z in range(now.start + shared, now.stop, step):
+            block = volume.read(slice(z, min(z + step, now.stop)))
+            moved[z - now.start : z - now.start + block.shape[0]] = block
+        before, slab = now, moved
+        yield slab
+
+
+def _run_block(
+    part: Array, tile: Tile, found: Array, *, backend: Backend, divisors: Sequence[int]
+) -> None:
+    """Put what a block gives for its core into the slab."""
+    batch = np.ascontiguousarray(pad_to_multiple(part, tuple(divisors))[np.newaxis, np.newaxis])
+    made = (backend.labels(batch) if found.ndim == part.ndim else backend.run(batch))[0]
+    found[..., tile.core[1], tile.core[2]] = made[(..., *tile.inner)]

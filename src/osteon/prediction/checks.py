@@ -1,0 +1,86 @@
+"""What is checked before a scan is predicted."""
+
+from __future__ import annotations
+
+from osteon.errors import UsageError, warn
+from osteon.intensity import load_recipe
+from osteon.model_file import Model, ModelSpec, TrainingRanges
+from osteon.prediction.plan import PredictPlan
+from osteon.volume import Volume
+
+#: A voxel size this far outside the training range is worth a warning.
+SIZE_TOLERANCE = 1.25
+_UPGRADE = "pip install --upgrade osteon"
+
+
+def check_ranges(volume: Volume, ranges: TrainingRanges) -> None:
+    """Warn where a scan lies outside what the model was fitted to.
+
+    Args:
+        volume: The scan.
+        ranges: The model's training ranges.
+    """
+    sizes = [s for s in volume.geometry.voxel_size if s is not None]
+    if ranges.voxel_size_um is None or not sizes:
+        return
+    low, high = ranges.voxel_size_um
+    if min(sizes) < low / SIZE_TOLERANCE or max(sizes) > high * SIZE_TOLERANCE:
+        warn(
+            "voxel-size-outside-training",
+            f"the scan's voxels of {min(sizes):g} µm lie outside what the model was fitted to "
+            f"({low:g} to {high:g} µm); look at the result with care, or fit to such scans",
+            where=volume.path,
+        )
+
+
+def check_known(model: Model) -> None:
+    """Refuse a model that this version cannot run as it was fitted.
+
+    Args:
+        model: The model.
+
+    Raises:
+        UsageError: If its recipe, mode, channels or dimensions are not known or do not go together.
+    """
+    spec = model.spec
+    if load_recipe(spec.recipe).version != spec.recipe_version:
+        raise UsageError(
+            f"the model's recipe {spec.recipe} is of version {spec.recipe_version}, which this "
+            "version of osteon does not know",
+            where=model.path,
+            mend=_UPGRADE,
+        )
+    channels, dimensions = spec.network.in_channels, spec.network.dimensions
+    fits = {
+        "2D": dimensions == 2 and channels == 1,
+        "2.5D": dimensions == 2 and channels > 1 and channels % 2 == 1,
+        "3D": dimensions == 3 and channels == 1,
+    }
+    if not fits.get(spec.mode, False):
+        raise UsageError(
+            f"the model works in {spec.mode} with {channels} channels and {dimensions} dimensions; "
+            "this version of osteon predicts in 2D and 3D with one channel, and in 2.5D with an "
+            "odd number of slices as channels",
+            where=model.path,
+            mend=_UPGRADE,
+        )
+
+
+def warn_of_tiles(volume: Volume, spec: ModelSpec, plan: PredictPlan) -> None:
+    """Warn where a network that sees its whole input gets a scan in parts.
+
+    Args:
+        volume: The scan.
+        spec: The model.
+        plan: How the scan goes through the network.
+    """
+    if not spec.network.global_context or plan.whole:
+        return
+    part, whole = ("blocks", "the whole scan") if plan.depth else ("tiles", "whole slices")
+    warn(
+        "global-context-in-tiles",
+        f"the network ({spec.network.architecture}) labels a voxel by all that it is given, and "
+        f"the scan goes through it in {part}: labels can differ from those of {whole}, most of all "
+        f"at the edges of {part}; more memory makes them larger",
+        where=volume.path,
+    )
