@@ -295,8 +295,9 @@ def test_nothing_is_unpickled(kind: str, tmp_path: Path) -> None:
         path.write_bytes(pickle.dumps(Bomb(mark)))
     else:
         torch.save({"state": Bomb(mark)}, path)
-    for read in (load_model, read_description):
-        with pytest.raises(ModelFileError, match="not an osteon model file"):
+    refusal = f"'{os.name}.mkdir'" if kind == "torch" else "not an osteon model file"
+    for read, told in ((load_model, refusal), (read_description, "not an osteon model file")):
+        with pytest.raises(ModelFileError, match=told):
             read(path)
     assert not mark.exists()
     if kind == "pickle":  # the bomb does go off where it is unpickled

@@ -7,6 +7,8 @@ along as provenance and are never validated again. Nothing in the file is execut
 from __future__ import annotations
 
 from osteon.model_file.files import load_model, read_description, save_model
+from osteon.model_file.reference import read_reference
+from osteon.model_file.reference_writing import write_reference
 from osteon.model_file.spec import (
     KEY,
     SCHEMA,
@@ -24,6 +26,8 @@ __all__ = [
     "TrainingRanges",
     "load_model",
     "read_description",
+    "read_reference",
     "save_model",
     "weights_digest",
+    "write_reference",
 ]

@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from osteon.errors import InputError, ModelFileError
 from osteon.files import write_bytes
+from osteon.model_file.reference import read_reference
 from osteon.model_file.spec import (
     DIGEST,
     KEY,
@@ -24,6 +25,9 @@ from osteon.model_file.spec import (
     weights_digest,
 )
 
+#: How files of ``torch.save`` begin: a zip archive; before torch 1.6, a pickled magic number.
+_ZIP = b"PK\x03\x04"
+_LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _MEND = "give the model.safetensors in a run folder of `osteon fit`, or a .pth of the original"
 
 
@@ -50,7 +54,7 @@ def save_model(path: Path, model: Model) -> Model:
 
 
 def load_model(path: Path) -> Model:
-    """Read a model file.
+    """Read a model file: osteon's, or a ``.pth`` of the original (known by its content).
 
     Args:
         path: The file.
@@ -60,9 +64,12 @@ def load_model(path: Path) -> Model:
 
     Raises:
         InputError: If there is no such file.
-        ModelFileError: If it is not an osteon model, is damaged, or of a schema that this
-            version cannot read.
+        ModelFileError: If it is neither, is damaged, of a schema that this version cannot read,
+            or a file of the original as in :func:`~osteon.model_file.read_reference`.
     """
+    check_there(path)
+    if _by_torch(path):
+        return read_reference(path)
     spec = parse_description(read_description(path), path)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
@@ -104,6 +111,16 @@ def read_description(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise damaged(path, "its description is not a JSON object")
     return _migrate(data, path)
+
+
+def _by_torch(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_LEGACY_TORCH)).startswith((_ZIP, _LEGACY_TORCH))
+    except OSError as error:
+        raise InputError(
+            f"the model file cannot be read: {error.strerror or error}", where=path
+        ) from None
 
 
 def check_there(path: Path) -> None:
