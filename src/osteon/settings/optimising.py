@@ -9,6 +9,9 @@ from pydantic import Field, field_validator
 from osteon.settings.base import Settings
 from osteon.settings.common import Precision, at_least_one
 
+#: When scans that are slow to read in parts are copied to the disk cache.
+DiskCache = Literal["auto", "on", "off"]
+
 
 class AdamSettings(Settings):
     """Adam (Kingma & Ba 2015)."""
@@ -129,7 +132,7 @@ class TrainingSettings(Settings):
         "1GiB",
         description="Memory for decoded slices, over all workers; slices beyond are re-read.",
     )
-    disk_cache: Literal["auto", "on", "off"] = Field(
+    disk_cache: DiskCache = Field(
         "auto",
         description="Copy on disk (`osteon cache show`) of scans that are slow to read in parts: "
         "auto: of those that do not fit into `cache` and would be read more than 3 times faster; "

@@ -160,9 +160,11 @@ class Shards:
         if found is None:
             count = math.prod(self._grid)
             size = 16 * count + _CHECKSUM_BYTES
-            file.seek(-size, 2)
+            end = file.seek(-size, 2)
             table = np.frombuffer(file.read(size), "<u8", count=2 * count)
             found = tuple((int(offset), int(length)) for offset, length in table.reshape(-1, 2))
+            if any(offset != _ABSENT and offset + length > end for offset, length in found):
+                raise ValueError("its table of chunks is damaged")
             with self._lock:
                 self._indexes[slab] = found
         return found

@@ -255,7 +255,11 @@ def new_part(key: str, document: Mapping[str, Any]) -> Path:
             _sweep(being_made=key)
             gone = _make_room(int(document["bytes"]), source=Path(document["source"]))
             path.mkdir()
-            _write_document(path, document)
+            try:
+                _write_document(path, document)
+            except OSError:
+                remove(path)
+                raise
         for old in gone:
             remove(old)
     return path
@@ -274,10 +278,10 @@ def put_entry(part: Path, key: str, document: Mapping[str, Any]) -> None:
         OutputError: If the cache cannot be written.
     """
     with writing(part, mend=MEND):
-        size = sum(p.stat().st_size for p in part.rglob("*") if p.is_file())
         with _room():
             # Without its document the part does not count as being made beside itself.
             (part / _DOCUMENT).unlink()
+            size = sum(p.stat().st_size for p in part.rglob("*") if p.is_file())
             gone = _make_room(size, source=Path(document["source"]))
             _write_document(part, {**document, "bytes": size})
             (part / _USED).touch()
