@@ -25,6 +25,7 @@ PAGES = (
     ["model"],
     ["model", "show"],
     ["model", "list"],
+    ["model", "convert"],
 )
 LIMIT = 1.0  # seconds
 _SHOW = """

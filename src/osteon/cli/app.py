@@ -11,8 +11,8 @@ import typer
 
 from osteon import __version__
 from osteon.cli.cache import cache_app
-from osteon.cli.cache import cache_app
 from osteon.cli.console import Console, Say, report_error
+from osteon.cli.convert import model_convert as _model_convert  # noqa: F401 (registers itself)
 from osteon.cli.datasets import dataset_app
 from osteon.cli.models import model_app
 from osteon.cli.options import (
@@ -41,7 +41,6 @@ app = typer.Typer(
 app.add_typer(dataset_app, name="dataset")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(model_app, name="model")
-app.add_typer(cache_app, name="cache")
 app.add_typer(cache_app, name="cache")
 
 
