@@ -181,34 +181,40 @@ def random_boxes(
     """
     sizes = _per_axis(size, len(shape))
     high = np.maximum(np.array(shape) - sizes, 0) + 1
-    boxes = list(earlier)
-    for _ in range(count):
+    taken = np.empty((len(earlier) + count, len(shape)), dtype=np.int64)
+    taken[: len(earlier)] = np.reshape(earlier, (len(earlier), len(shape)))
+    for number in range(len(earlier), len(taken)):
         for attempt in range(TRIES):
             if around is None:
-                place = tuple(rng.integers(0, high).tolist())
+                place = rng.integers(0, high)
             else:
                 voxel = np.array(around(attempt))
                 low = np.maximum(voxel - np.array(sizes) + 1, 0)
-                place = tuple(rng.integers(low, np.minimum(voxel + 1, high)).tolist())
-            if all(overlap(place, other, size=sizes) <= max_overlap for other in boxes):
+                place = rng.integers(low, np.minimum(voxel + 1, high))
+            if number == 0 or overlap(place, taken[:number], size=sizes).max() <= max_overlap:
                 break
-        boxes.append(place)
-    return boxes[len(earlier) :]
+        taken[number] = place
+    return [tuple(box) for box in taken[len(earlier) :].tolist()]
 
 
-def overlap(a: Place, b: Place, *, size: PerAxis) -> float:
-    """Return the area or volume that two patches share, as a share of one.
+def overlap(
+    a: npt.ArrayLike, b: npt.ArrayLike, *, size: PerAxis
+) -> npt.NDArray[np.float64] | np.float64:
+    """Return the area or volume that patches share, as a share of one.
 
     Args:
-        a: First voxel of one.
-        b: First voxel of the other.
-        size: Extent of both.
+        a: (axes,) first voxel of one patch.
+        b: (…, axes) first voxels of others.
+        size: Extent of all.
+
+    Returns:
+        (…) shares from 0 to 1.
     """
-    shared = whole = 1
-    for p, q, length in zip(a, b, _per_axis(size, len(a)), strict=True):
-        shared *= max(0, length - abs(p - q))
-        whole *= length
-    return shared / whole
+    one, others = np.asarray(a), np.asarray(b)
+    sizes = np.array(_per_axis(size, len(one)))
+    shared: npt.NDArray[np.float64] | np.float64
+    shared = np.maximum(sizes - np.abs(others - one), 0).prod(axis=-1) / sizes.prod()
+    return shared
 
 
 def neighbours(z: int, depth: int, slices: int) -> list[int]:

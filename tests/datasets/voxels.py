@@ -70,14 +70,33 @@ def parts_of(pairs: list[Pair]) -> list[Part]:
     return [Part(pair.name, pair.labelled) for pair in pairs]
 
 
+class _Known:
+    """What is worked out once of each scan; the scan is kept, so that its id stays its own."""
+
+    def __init__(self, pair: Pair):
+        self.pair = pair
+        self.statistics = scan_statistics([pair], "zscore")[pair.name]
+        self.places = np.full((pair.image.array.size + 1, 3), -1, dtype=np.int16)
+        indices = np.indices(pair.image.shape, dtype=np.int16)
+        self.places[pair.image.array.ravel()] = indices.reshape(3, -1).T
+
+
+_KNOWN: dict[int, _Known] = {}
+
+
+def _known(pair: Pair) -> _Known:
+    if id(pair) not in _KNOWN:
+        _KNOWN.clear()  # one scan at a time
+        _KNOWN[id(pair)] = _Known(pair)
+    return _KNOWN[id(pair)]
+
+
 def restore(image: np.ndarray, pair: Pair) -> np.ndarray:
     """Stored grey values of a normalised patch."""
-    s = scan_statistics([pair], "zscore")[pair.name]
+    s = _known(pair).statistics
     return np.rint(image.astype(np.float64) * s.std + s.mean).astype(int)
 
 
 def places(pair: Pair) -> np.ndarray:
     """(value) → (z, y, x) of the voxel that has it; row 0 is no voxel."""
-    found = np.full((pair.image.array.size + 1, 3), -1)
-    found[pair.image.array.ravel()] = np.indices(pair.image.shape).reshape(3, -1).T
-    return found
+    return _known(pair).places

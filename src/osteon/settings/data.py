@@ -56,8 +56,8 @@ class PatchSettings(Settings):
     )
     share: float = Field(
         0.0,
-        description="Share of a slice's patches that must hold patches.must_hold, where the slice "
-        "has it.",
+        description="Share of a slice's patches (rounded) that must hold patches.must_hold, where "
+        "the slice has it; 3D: of the patches of a run of slices.",
         ge=0,
         le=1,
     )
