@@ -31,8 +31,8 @@ TILT_SHARE = 0.25
 #: Cells of control points across a patch, first and last.
 CELLS = (3, 6)
 #: Displacement of control points at most, as a part of their distance. The spline smooths: voxels
-#: move by an eighth of it on average (root mean square), by up to a half.
-ELASTIC = (0.1, 0.3)
+#: move by a quarter of it (root mean square), by up to 0.8 of it.
+ELASTIC = (0.05, 0.25)
 NO_FOLD = 0.40
 
 

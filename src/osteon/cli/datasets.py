@@ -95,3 +95,43 @@ def dataset_check(
         return {"findings": [f.as_dict() for f in findings], "errors": errors}
 
     run_command("dataset check", work, as_json=as_json, events=events)
+
+
+@dataset_app.command("preview")
+def dataset_preview(
+    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset manifest (TOML).")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Picture (.png) or page (.html) to write; default: DATASET-preview.png here.",
+        ),
+    ] = None,
+    settings: SettingsFile = None,
+    set_: Set = None,
+    count: Annotated[int, typer.Option("--count", help="How many patches to show.")] = 12,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+    events: Events = Say.TEXT,
+) -> None:
+    """Show patches with labels before and after augmentation, as a fit would see them."""
+
+    def work(console: Console) -> dict[str, Any]:
+        from osteon import workflows
+        from osteon.workflows.record import count as counted
+
+        target = out or Path(f"{dataset.stem}-preview.png")
+        made = workflows.preview_dataset(
+            dataset,
+            out=target,
+            settings=settings_of("FitSettings", settings, set_),
+            count=count,
+            overwrite=overwrite,
+            reporter=console.reporter,
+        )
+        scans = len({row.scan for row in made.rows})
+        patches = "1 patch" if len(made.rows) == 1 else f"{len(made.rows)} patches"
+        console.say(f"{made.path}: {patches} of {counted(scans, 'scan')}")
+        return made.as_dict()
+
+    run_command("dataset preview", work, as_json=as_json, events=events)

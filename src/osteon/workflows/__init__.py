@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from osteon.workflows.fitting import FitRun, fit
     from osteon.workflows.predicting import PredictionRun, predict
     from osteon.workflows.preparing import check_dataset, new_dataset
+    from osteon.workflows.previewing import Preview, preview_dataset
     from osteon.workflows.simulating import simulate_cohort, simulate_scan
 
 __all__ = [
@@ -19,12 +20,14 @@ __all__ = [
     "EvaluationRun",
     "FitRun",
     "PredictionRun",
+    "Preview",
     "check_dataset",
     "demo",
     "evaluate",
     "fit",
     "new_dataset",
     "predict",
+    "preview_dataset",
     "simulate_cohort",
     "simulate_scan",
 ]
@@ -37,12 +40,14 @@ _HOMES = {
     "EvaluationRun": "evaluating",
     "FitRun": "fitting",
     "PredictionRun": "predicting",
+    "Preview": "previewing",
     "check_dataset": "preparing",
     "demo": "demonstrating",
     "evaluate": "evaluating",
     "fit": "fitting",
     "new_dataset": "preparing",
     "predict": "predicting",
+    "preview_dataset": "previewing",
     "simulate_cohort": "simulating",
     "simulate_scan": "simulating",
 }
