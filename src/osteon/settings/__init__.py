@@ -6,7 +6,7 @@ models; field descriptions are the help texts and state units and defaults.
 
 from __future__ import annotations
 
-from osteon.settings.base import Settings, apply_overrides, load_settings, settings_help
+from osteon.settings.base import Settings, apply_overrides, load_settings
 from osteon.settings.common import Precision
 from osteon.settings.data import (
     AugmentationSettings,
@@ -41,6 +41,7 @@ from osteon.settings.optimising import (
 )
 from osteon.settings.predicting import PredictSettings
 from osteon.settings.simulating import SimulateSettings
+from osteon.settings.words import settings_help
 
 __all__ = [
     "AdamSettings",

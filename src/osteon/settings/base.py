@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -11,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from osteon.errors import InputError, UsageError
+from osteon.settings.words import explain
 
 #: Schema of settings files; raised, with a migration, when a setting is renamed or moved.
 SCHEMA = 1
@@ -116,92 +116,5 @@ def apply_overrides(data: dict[str, Any], overrides: Sequence[str]) -> None:
             raise UsageError(f"the value '{text}' cannot be read", where=f"--set {item}") from None
 
 
-def explain(error: ValidationError, kind: type[BaseModel]) -> str:
-    """Say in plain words what is wrong with settings.
-
-    Args:
-        error: pydantic's error.
-        kind: The class that was validated.
-
-    Returns:
-        One line per problem.
-    """
-    names = [name for name, _, _ in _leaves(kind)]
-    groups = sorted({name.rpartition(".")[0] for name in names} - {""})
-    lines = []
-    for item in error.errors():
-        place, choice = _place(item["loc"], kind)
-        if item["type"] == "extra_forbidden" and place in names:
-            group = place.rpartition(".")[0]
-            lines.append(f"there is no setting '{place}' with {group}.name = {choice}")
-        elif item["type"] == "extra_forbidden":
-            lines.append(f"there is no setting '{place}'{_near(place, [*names, *groups])}")
-        elif item["type"] == "union_tag_invalid":
-            tag, known = str(item["ctx"]["tag"]), item["ctx"]["expected_tags"].replace("'", "")
-            hint = _near(tag, known.split(", ")) or ";"
-            lines.append(f"{place}: there is no '{tag}'{hint} choose one of: {known}")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            lines.append(f"{place or 'settings'} = {item.get('input')!r}: {message}")
-    return "\n".join(lines)
-
-
-def _near(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=2, cutoff=0.6)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def _place(loc: tuple[int | str, ...], kind: type[BaseModel]) -> tuple[str, str]:
-    # pydantic puts the chosen name of a choice with parameters into the path: loss.jaccard.weight
-    field = kind.model_fields.get(str(loc[0])) if loc else None
-    if field is not None and field.discriminator is not None and len(loc) > 1:
-        return ".".join(str(p) for p in (loc[0], *loc[2:])), str(loc[1])
-    return ".".join(str(p) for p in loc), ""
-
-
 def _command(kind: type[BaseModel]) -> str:
     return kind.__name__.removesuffix("Settings").lower()
-
-
-def _leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any, str]]:
-    for name, field in kind.model_fields.items():
-        models = [
-            t
-            for t in (field.annotation, *get_args(field.annotation))
-            if isinstance(t, type) and issubclass(t, BaseModel)
-        ]
-        default = field.get_default(call_default_factory=True)
-        if not models:
-            yield f"{prefix}{name}", default, field.description or ""
-        elif len(models) == 1:
-            yield from _leaves(models[0], f"{prefix}{name}.")
-        else:
-            choices = ", ".join(str(m.model_fields["name"].default) for m in models)
-            chosen = getattr(default, "name", default)
-            yield f"{prefix}{name}", chosen, f"{field.description or ''} One of: {choices}."
-            seen: set[str] = set()
-            for model in models:
-                for leaf, value, text in _leaves(model, f"{prefix}{name}."):
-                    if not leaf.endswith(".name") and leaf not in seen:
-                        seen.add(leaf)
-                        yield leaf, value, text
-
-
-def settings_help(kind: type[BaseModel]) -> list[tuple[str, str, str]]:
-    """List all settings of a class for a help page.
-
-    Args:
-        kind: The settings class.
-
-    Returns:
-        Rows of (dotted name, default, description).
-    """
-    return [(name, _plain(default), text) for name, default, text in _leaves(kind)]
-
-
-def _plain(value: object) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, Mapping | tuple | list):
-        return ", ".join(str(v) for v in value) or "none"
-    return str(value)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any, Literal
 
 from pydantic import BeforeValidator
 
+from osteon.errors import UsageError
 from osteon.registry import Table
+
+#: Rows that a message lists; of a longer table only those of a similar name.
+_LISTED = 15
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
@@ -58,9 +63,14 @@ def known(table: Table, name: str) -> str:
     Raises:
         ValueError: If there is no such row; pydantic turns it into a message.
     """
-    from osteon.errors import UsageError
-
     try:
         return table.row(name).name
-    except UsageError as error:
-        raise ValueError(f"{error.what}. {error.mend or ''}") from None
+    except UsageError:
+        pass
+    near = difflib.get_close_matches(name.lower(), table.names(), n=3, cutoff=0.5)
+    *more, last = near or [""]
+    hint = f"; did you mean {', '.join(more)}{' or ' if more else ''}{last}?" if near else ";"
+    rest = f"choose one of: {', '.join(table.names())}"
+    if len(table) > _LISTED:
+        rest = "`osteon model list` shows all"
+    raise ValueError(f"there is none of this name{hint} {rest}")
