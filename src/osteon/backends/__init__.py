@@ -19,7 +19,8 @@ class Backend(Protocol):
 
     Attributes:
         description: Backend, device, precision and memory layout, in words, for the record.
-        bytes_per_pixel: Estimated memory of the activations per pixel of input.
+        bytes_per_pixel: Estimated memory of the activations per pixel (3D: voxel) of input, all
+            channels together.
     """
 
     description: str
@@ -29,10 +30,11 @@ class Backend(Protocol):
         """Run the network.
 
         Args:
-            batch: Normalised input (n, channel, y, x), y and x multiples of the divisor.
+            batch: Normalised input (n, channel, [z,] y, x), C-contiguous, its axes multiples of
+                the network's divisors.
 
         Returns:
-            Logits (n, class, y, x).
+            Logits (n, class, [z,] y, x).
         """
 
     def labels(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
@@ -42,7 +44,7 @@ class Backend(Protocol):
             batch: As in :meth:`run`.
 
         Returns:
-            Label values (n, y, x).
+            Label values (n, [z,] y, x).
         """
 
 

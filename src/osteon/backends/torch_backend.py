@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from osteon.backends.activations import activation_bytes
 from osteon.backends.precision import PROBE_BATCH, PROBE_SIZE, Arithmetic, choose_device, probe
 from osteon.networks import NetworkSpec, build_network, load_weights
 from osteon.settings import PredictSettings
+from osteon.tables.networks import form
 
-#: Memory of the activations that is planned for, in bytes a pixel of input. Measured for
-#: U-Net/ResNet-18 in fp32 on a CPU: about 440 (docs/performance.md); larger encoders take more.
-BYTES_PER_PIXEL = 800
+#: What is planned for, as a multiple of the activations counted: libraries convert and unfold
+#: beside them. Measured, fp32 on a CPU: 1.15 for U-Net/ResNet-18 in 2D, 1.05 in 3D.
+WORKSPACE = 1.5
+#: Depth, height and width of the probe's input in 3D.
+PROBE_BLOCK = (32, 64, 64)
 
 
 class TorchBackend:
@@ -29,8 +34,6 @@ class TorchBackend:
         UsageError: If the device or precision is not to be had on this machine.
     """
 
-    bytes_per_pixel = BYTES_PER_PIXEL
-
     def __init__(
         self,
         spec: NetworkSpec,
@@ -43,20 +46,27 @@ class TorchBackend:
         network = build_network(spec)
         load_weights(network, weights)
         self._network = network.eval().to(self.device)
-        shape = (PROBE_BATCH, spec.in_channels, PROBE_SIZE, PROBE_SIZE)
-        example = torch.zeros(shape, device=self.device)
+        example = torch.zeros(probe_shape(spec), device=self.device)
+        # Counted in fp32: autocast keeps copies of the weights, and some layers stay as they are.
+        counted = activation_bytes(self._network, example[:1])
+        self.bytes_per_pixel = math.ceil(WORKSPACE * counted / math.prod(example.shape[2:]))
         with torch.inference_mode():
             self.arithmetic, self.timings = probe(
                 lambda a: self._probe(a, example),
                 self.device,
                 settings.precision,
-                purpose=f"predict {spec.architecture}/{spec.encoder}/{spec.decoder_channels}",
+                purpose=f"predict {spec.dimensions}D {spec.architecture}/{spec.encoder}/"
+                f"{spec.decoder_channels}, {spec.in_channels} channels",
+                dimensions=spec.dimensions,
             )
-        self._network = self._network.to(memory_format=self.arithmetic.memory_format)
+        self._set_layout(self.arithmetic)
         self.description = f"torch on {self.device}, {self.arithmetic}"
 
-    def _probe(self, arithmetic: Arithmetic, example: torch.Tensor) -> None:
+    def _set_layout(self, arithmetic: Arithmetic) -> None:
         self._network = self._network.to(memory_format=arithmetic.memory_format)
+
+    def _probe(self, arithmetic: Arithmetic, example: torch.Tensor) -> None:
+        self._set_layout(arithmetic)
         with arithmetic.autocast(self.device):
             self._network(example.to(memory_format=arithmetic.memory_format))
 
@@ -68,14 +78,38 @@ class TorchBackend:
         return logits
 
     def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Return logits (n, class, y, x) of a batch (n, channel, y, x)."""
+        """Return logits (n, class, [z,] y, x) of a batch (n, channel, [z,] y, x)."""
         with torch.inference_mode():
             logits: npt.NDArray[np.float32] = self._logits(batch).float().cpu().numpy()
         return logits
 
     def labels(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
-        """Return label values (n, y, x) of a batch (n, channel, y, x)."""
+        """Return label values (n, [z,] y, x) of a batch (n, channel, [z,] y, x)."""
         with torch.inference_mode():
             labels = self._logits(batch).argmax(1).to(torch.uint8)
         result: npt.NDArray[np.uint8] = labels.cpu().numpy()
         return result
+
+
+def probe_shape(spec: NetworkSpec) -> tuple[int, ...]:
+    """Return the shape of an input that is small, typical and right for a network.
+
+    Args:
+        spec: The network.
+
+    Returns:
+        (n, c, [z,] y, x).
+    """
+    if "patch" in spec.options:
+        return 1, spec.in_channels, *(int(n) for n in spec.options["patch"])
+    if spec.dimensions == 2:
+        side = _fitting(PROBE_SIZE, spec, spec.divisor)
+        return PROBE_BATCH, spec.in_channels, side, side
+    steps = spec.depth_divisor, spec.divisor, spec.divisor
+    sides = (_fitting(n, spec, step) for n, step in zip(PROBE_BLOCK, steps, strict=True))
+    return 1, spec.in_channels, *sides
+
+
+def _fitting(side: int, spec: NetworkSpec, step: int) -> int:
+    side = max(side, form(spec.architecture, spec.dimensions).least)
+    return -(-side // step) * step

@@ -9,8 +9,8 @@ import numpy as np
 
 from osteon.backends import Backend
 from osteon.intensity import Statistics, normalise
-from osteon.patches import Tile, pad_to_multiple, tile_grid
-from osteon.prediction.plan import PredictPlan
+from osteon.patches import Tile, tile_grid
+from osteon.prediction.plan import InputRules, PredictPlan
 from osteon.prediction.scale import Slabs
 from osteon.volume import Array, Volume
 
@@ -21,7 +21,7 @@ def run_blocks(
     *,
     backend: Backend,
     plan: PredictPlan,
-    divisors: Sequence[int],
+    rules: InputRules,
     classes: int | None = None,
 ) -> Slabs:
     """Run a scan block by block, in order of z; each slice is read from disk once.
@@ -34,7 +34,7 @@ def run_blocks(
         statistics: Of the scan.
         backend: The network.
         plan: Extent and halo of the blocks.
-        divisors: What (z, y, x) must be multiples of.
+        rules: What inputs the network takes.
         classes: Number of classes to give logits of; None gives labels.
 
     Yields:
@@ -44,7 +44,7 @@ def run_blocks(
         seen.shape,
         size=(plan.depth or 0, plan.tile or 0, plan.tile or 0),
         halo=(plan.depth_halo, plan.halo, plan.halo),
-        divisor=tuple(divisors),
+        divisor=rules.divisors,
     )
     rows = [list(row) for _, row in groupby(grid, key=lambda tile: tile.read[0].start)]
     for slab, row in zip(_slabs(seen, [row[0].read[0] for row in rows]), rows, strict=True):
@@ -57,7 +57,7 @@ def run_blocks(
         )
         for tile in row:
             part = normalise(slab[:, tile.read[1], tile.read[2]], statistics)
-            _run_block(part, tile, found, backend=backend, divisors=divisors)
+            _run_block(part, tile, found, backend=backend, rules=rules)
         yield core.start, found if classes is None else found.swapaxes(0, 1)
 
 
@@ -78,9 +78,9 @@ def _slabs(volume: Volume, ranges: Sequence[slice]) -> Iterator[Array]:
 
 
 def _run_block(
-    part: Array, tile: Tile, found: Array, *, backend: Backend, divisors: Sequence[int]
+    part: Array, tile: Tile, found: Array, *, backend: Backend, rules: InputRules
 ) -> None:
     """Put what a block gives for its core into the slab."""
-    batch = np.ascontiguousarray(pad_to_multiple(part, tuple(divisors))[np.newaxis, np.newaxis])
+    batch = np.ascontiguousarray(rules.pad(part)[np.newaxis, np.newaxis])
     made = (backend.labels(batch) if found.ndim == part.ndim else backend.run(batch))[0]
     found[..., tile.core[1], tile.core[2]] = made[(..., *tile.inner)]

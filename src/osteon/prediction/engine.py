@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -18,7 +17,7 @@ from osteon.labels import IGNORE
 from osteon.model_file import Model, ModelSpec
 from osteon.prediction.blocks import run_blocks
 from osteon.prediction.checks import check_known, check_ranges, warn_of_tiles
-from osteon.prediction.plan import PredictPlan, divisors, plan_prediction
+from osteon.prediction.plan import PredictPlan, input_rules, plan_prediction
 from osteon.prediction.scale import Slabs, as_seen, check_scale, labels_back
 from osteon.prediction.slices import run_slices
 from osteon.resampling import ResampledVolume
@@ -152,15 +151,15 @@ def _run(
     classes: int | None = None,
 ) -> Slabs:
     """Labels (or logits of so many classes) on the network's grid, in order of z."""
-    steps = divisors(spec.network)
+    rules = input_rules(spec.network)
     if spec.mode == "3D":
-        return run_blocks(seen, stats, backend=backend, plan=plan, divisors=steps, classes=classes)
+        return run_blocks(seen, stats, backend=backend, plan=plan, rules=rules, classes=classes)
     return run_slices(
         seen,
         stats,
         backend=backend,
         plan=plan,
         channels=spec.network.in_channels,
-        divisor=math.lcm(*steps),
+        rules=rules,
         classes=classes,
     )

@@ -6,22 +6,23 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 
 from osteon.backends import Backend
 from osteon.errors import UsageError
 from osteon.model_file import ModelSpec
 from osteon.networks import NetworkSpec
+from osteon.patches import pad_to, pad_to_multiple
 from osteon.prediction.scale import axes_back
 from osteon.resampling import ResampledVolume
 from osteon.resampling.volume import READ_BYTES
-from osteon.volume import Volume
+from osteon.tables.networks import form
+from osteon.volume import Array, Volume
 
 #: Context around a tile, in pixels. A fitted U-Net/ResNet-18 labels tiles as whole slices (all of
 #: 410,000 voxels measured); with random weights 99.7 % to 99.9 % agree, 99.99 % with 192 px.
 HALO = 128
 #: Context around a block along each axis, in voxels; docs/prediction.md says what was measured.
-BLOCK_HALO = 16
+BLOCK_HALO = 32
 #: Largest extent of a block, in voxels: beyond, hardly any context is computed twice.
 LARGEST_BLOCK = 512
 #: Slices that are in memory at once beside the activations: being read, run and written.
@@ -81,17 +82,36 @@ def parse_memory(text: str) -> int:
     return int(float(match[1]) * _UNITS[match[2] or ""])
 
 
-def divisors(network: NetworkSpec) -> tuple[int, ...]:
-    """Return what each axis of an input must be a multiple of.
+@dataclass(frozen=True)
+class InputRules:
+    """What inputs a network takes.
+
+    Attributes:
+        divisors: What each axis ([z,] y, x) must be a multiple of.
+        least: What each axis must have at least, in voxels.
+        fixed: Whether ``least`` is the only shape it takes.
+    """
+
+    divisors: tuple[int, ...]
+    least: tuple[int, ...]
+    fixed: bool = False
+
+    def pad(self, array: Array) -> Array:
+        """Pad the last axes of an array at their ends by its edge, as the network needs it."""
+        return pad_to(pad_to_multiple(array, self.divisors), self.least)
+
+
+def input_rules(network: NetworkSpec) -> InputRules:
+    """Return what inputs a network takes.
 
     Args:
         network: The network.
-
-    Returns:
-        One number for each of its axes, ([z,] y, x).
     """
-    found: int | Sequence[int] = network.divisor
-    return (found,) * network.dimensions if isinstance(found, int) else tuple(found)
+    steps = (network.depth_divisor, network.divisor, network.divisor)[3 - network.dimensions :]
+    if "patch" in network.options:
+        return InputRules(steps, tuple(int(n) for n in network.options["patch"]), True)
+    least = form(network.architecture, network.dimensions).least
+    return InputRules(steps, tuple(-(-least // step) * step for step in steps))
 
 
 def plan_prediction(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int) -> PredictPlan:
@@ -112,20 +132,20 @@ def plan_prediction(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: 
     if spec.mode == "3D":
         return _plan_blocks(seen, backend, spec=spec, memory=memory)
     _, height, width = seen.shape
-    divisor = math.lcm(*divisors(spec.network))
+    divisor = spec.network.divisor
     channels = spec.network.in_channels
     # Stored and normalised image, labels, each for the slices in flight; and the neighbours.
     slices = height * width * (seen.dtype.itemsize + _FLOAT + 1) * SLICES_IN_FLIGHT
     slices += height * width * _FLOAT * (channels - 1) + _of_resampling(seen, len(spec.labels))
     cost = backend.bytes_per_pixel + _FLOAT * (channels - 1)
-    padded = math.prod(-(-n // divisor) * divisor for n in (height, width))
+    least = input_rules(spec.network).least[-1]
+    padded = math.prod(max(least, -(-n // divisor) * divisor) for n in (height, width))
     whole = slices + padded * cost
     if whole <= memory:
         return PredictPlan(None, 0, 1, whole)
     size = math.isqrt(max(0, memory - slices) // cost) // divisor * divisor
     # Below three halos almost all that is computed would be thrown away.
-    smallest = -(-(2 * HALO + divisor) // divisor) * divisor if divisor > HALO else 3 * HALO
-    smallest = smallest // divisor * divisor
+    smallest = 3 * HALO // divisor * divisor
     if size < smallest:
         _refuse(seen, min(whole, slices + smallest**2 * cost))
     tiles = _count(height, size, HALO, divisor) * _count(width, size, HALO, divisor)
@@ -134,56 +154,71 @@ def plan_prediction(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: 
 
 def _plan_blocks(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int) -> PredictPlan:
     """Of the blocks that fit, choose the one that computes the fewest voxels twice."""
-    steps = divisors(spec.network)
-    step = (steps[0], math.lcm(*steps[1:]))
+    rules = input_rules(spec.network)
     depth, *plane = seen.shape
-    sizes = _block_sizes(seen.shape, step, spec)
     classes = len(spec.labels)
     fixed = _of_resampling(seen, classes)
     kept = classes * _FLOAT if isinstance(seen, ResampledVolume) else 1
     # The slab being run, its predecessor while it is moved on, and what is made of it.
     per_slice = math.prod(plane) * (2 * seen.dtype.itemsize + kept)
     cost = backend.bytes_per_pixel + _BLOCK_COPIES * _FLOAT + classes * _FLOAT
-    found: list[tuple[int, int, int, int, int]] = []
+    found: list[tuple[int, int, PredictPlan]] = []
     least = None
-    for z, side in product(*sizes):
-        within = [min(side, -(-n // step[1]) * step[1]) for n in plane]
-        needed = fixed + z * per_slice + z * math.prod(within) * cost
+    for z, side in _blocks(seen.shape, rules, spec):
+        within = [side if rules.fixed else min(side, _padded(n, 1, rules)) for n in plane]
+        needed = fixed + min(z, depth) * per_slice + z * math.prod(within) * cost
         least = needed if least is None else min(least, needed)
         if needed > memory:
             continue
-        slabs = _count(depth, z, BLOCK_HALO, step[0])
-        tiles = math.prod(_count(n, side, BLOCK_HALO, step[1]) for n in plane)
-        blocks = slabs * tiles
-        found.append((blocks * z * math.prod(within), needed, z, side, blocks))
+        halos = [_halo(size, step) for size, step in zip((z, side), rules.divisors, strict=False)]
+        blocks = math.prod(
+            _count(n, size, halo, step)
+            for n, size, halo, step in zip(
+                seen.shape,
+                (z, side, side),
+                (halos[0], halos[1], halos[1]),
+                rules.divisors,
+                strict=True,
+            )
+        )
+        plan = PredictPlan(side, halos[1], blocks, needed, z, halos[0])
+        found.append((blocks * z * math.prod(within), needed, plan))
     if not found:
         _refuse(seen, least or 0)
-    _, needed, z, side, blocks = min(found)
-    return PredictPlan(side, BLOCK_HALO, blocks, needed, z, BLOCK_HALO)
+    return min(found, key=lambda entry: entry[:2])[2]
 
 
-def _block_sizes(
-    shape: Sequence[int], step: tuple[int, int], spec: ModelSpec
-) -> tuple[list[int], list[int]]:
-    """Depths, and heights and widths, that blocks may have."""
-    depth, side = shape[0], max(shape[1:])
+def _blocks(shape: Sequence[int], rules: InputRules, spec: ModelSpec) -> list[tuple[int, int]]:
+    """Depth and side (height and width) that blocks may have."""
+    wholes = [_padded(n, axis, rules) for axis, n in ((0, shape[0]), (1, max(shape[1:])))]
+    if rules.fixed:
+        return [(rules.least[0], rules.least[1])]
     if spec.network.global_context and spec.patch_size:
         # Such a network was fitted to so much context, and labels by it.
-        fitted = (spec.patch_size[0], max(spec.patch_size[1:]))
-        least = [2 * BLOCK_HALO + d for d in step]
-        z, y = (-(-max(p, a) // d) * d for p, a, d in zip(fitted, least, step, strict=True))
-        return [z], [y]
-    choices = []
-    for n, d in ((depth, step[0]), (side, step[1])):
-        whole = -(-n // d) * d
-        choices.append(
-            [
-                m
-                for m in range(d, min(whole, max(LARGEST_BLOCK, 2 * BLOCK_HALO + d)) + 1, d)
-                if m >= min(whole, 2 * BLOCK_HALO + d)
-            ]
+        fitted = (spec.patch_size[0], spec.patch_size[-1])
+        least = [2 * BLOCK_HALO + step for step in rules.divisors]
+        z, side = (
+            -(-max(n, a, b) // step) * step
+            for n, a, b, step in zip(fitted, least, rules.least, rules.divisors, strict=False)
         )
-    return choices[0], choices[1]
+        return [(z, side)]
+    choices = []
+    for whole, step, least_side in zip(wholes, rules.divisors, rules.least, strict=False):
+        smallest = min(whole, max(least_side, -(-2 * BLOCK_HALO // step) * step + step))
+        largest = min(whole, max(LARGEST_BLOCK, smallest))
+        choices.append(range(smallest, largest + 1, step))
+    return [(z, side) for z in choices[0] for side in choices[1]]
+
+
+def _padded(n: int, axis: int, rules: InputRules) -> int:
+    """An axis as the network needs it, if it goes through whole."""
+    step = rules.divisors[axis]
+    return max(rules.least[axis], -(-n // step) * step)
+
+
+def _halo(size: int, step: int) -> int:
+    """Context around a block along an axis: less where the network's input is that short."""
+    return min(BLOCK_HALO, (size - step) // 2)
 
 
 def _of_resampling(seen: Volume, classes: int) -> int:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from osteon.backends import Backend
 from osteon.intensity import Statistics, normalise
-from osteon.patches import Tile, neighbours, pad_to_multiple, tile_grid
-from osteon.prediction.plan import PredictPlan
+from osteon.patches import Tile, neighbours, tile_grid
+from osteon.prediction.plan import InputRules, PredictPlan
 from osteon.prediction.scale import Slabs
 from osteon.volume import Array, Volume
 
@@ -26,7 +26,7 @@ def run_slices(
     backend: Backend,
     plan: PredictPlan,
     channels: int,
-    divisor: int,
+    rules: InputRules,
     classes: int | None = None,
 ) -> Slabs:
     """Run every slice with its neighbours, in order; the next slice is read meanwhile.
@@ -37,17 +37,17 @@ def run_slices(
         backend: The network.
         plan: Whole slices or tiles.
         channels: Neighbouring slices seen at once; 1 in 2D.
-        divisor: What y and x must be multiples of.
+        rules: What inputs the network takes.
         classes: Number of classes to give logits of; None gives labels.
 
     Yields:
         Index and labels (1, y, x), uint8, or logits (1, class, y, x), float32, of each slice.
     """
     height, width = seen.shape[1:]
-    tiles = _tiles((height, width), plan, divisor)
+    tiles = _tiles((height, width), plan, rules.divisors[-1])
     with closing(_stacks(seen, statistics, channels)) as stacks:
         for z, stack in stacks:
-            yield z, _run_slice(stack, tiles, backend, divisor=divisor, classes=classes)
+            yield z, _run_slice(stack, tiles, backend, rules=rules, classes=classes)
 
 
 def _read_ahead(volume: Volume, stats: Statistics) -> Generator[tuple[int, Image], None, None]:
@@ -87,7 +87,7 @@ def _run_slice(
     tiles: Sequence[Tile],
     backend: Backend,
     *,
-    divisor: int,
+    rules: InputRules,
     classes: int | None,
 ) -> Array:
     shape = stack[0].shape
@@ -98,7 +98,7 @@ def _run_slice(
     )
     for tile in tiles:
         part = np.stack([image[tile.read] for image in stack])[np.newaxis]
-        part = np.ascontiguousarray(pad_to_multiple(part, divisor))
+        part = np.ascontiguousarray(rules.pad(part))
         made = backend.labels(part) if classes is None else backend.run(part)
         found[..., tile.core[0], tile.core[1]] = made[..., tile.inner[0], tile.inner[1]]
     return found
