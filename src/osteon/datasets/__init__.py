@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from osteon.datasets.blocks import BlockPatches
+from osteon.datasets.caching import cached_pair
 from osteon.datasets.costs import Estimate, estimate
 from osteon.datasets.doctor import check
 from osteon.datasets.findings import Finding
@@ -37,6 +38,7 @@ __all__ = [
     "SlicePatches",
     "Split",
     "Survey",
+    "cached_pair",
     "check",
     "check_mode",
     "class_weights",
