@@ -19,10 +19,10 @@ class LovaszLoss(SegmentationLoss):
     by the growth of the Jaccard loss with each. As published, the (weighted) mean is over the
     classes that the batch's labels have, and the batch is taken as one image.
 
-    The published code (which segmentation-models-pytorch has) counts in float32, so that it is
-    wrong above 2^24 voxels, takes the growth as a difference of nearly equal numbers (5 % off at
-    half a million voxels), returns an empty tensor where all is ignored and has no class weights.
-    Here the counts are whole numbers, and the growth is in closed form.
+    The published code (which segmentation-models-pytorch has) counts in float32, which is inexact
+    above 2^24 voxels, takes the growth as a difference of nearly equal numbers (the gradient of
+    half a million voxels is 1 % off), returns an empty tensor where all is ignored and has no
+    class weights. Here the counts are whole numbers, and the growth is in closed form.
 
     Args:
         settings: Without parameters.

@@ -1,9 +1,10 @@
 """Losses of regions: soft Jaccard, Dice and Tversky, from soft counts over the whole batch.
 
 Why not those of segmentation-models-pytorch or MONAI, which the tests hold these against:
-segmentation-models-pytorch multiplies by the mask after the softmax, so that a NaN under it
-spoils the gradient, sums in the type of the logits and takes 1.5 to 2 times as long; MONAI's give
-a class that the labels lack a loss of 1, and its Tversky loss has no class weights.
+both multiply by the mask after the softmax, so that a NaN under it spoils value and gradient.
+segmentation-models-pytorch sums in the type of the logits and takes longer
+(benchmarks/losses.py); MONAI's give a class that the labels lack a loss of 1, and its Tversky
+loss has no class weights.
 """
 
 from __future__ import annotations

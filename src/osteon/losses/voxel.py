@@ -58,8 +58,8 @@ class FocalLoss(CrossEntropyLoss):
 
     The focal loss of segmentation-models-pytorch sums K two-class losses of sigmoids instead,
     which does not fit a network whose classes exclude each other; its softmax form knows neither
-    an ignored label nor weights, and its gradient is NaN for γ < 1 at p = 1. MONAI's is the same
-    as this one but for a factor K, and spoilt by NaN under the mask.
+    an ignored label nor weights, and its gradient is NaN for γ < 1 at p = 1. MONAI's is 1/K of
+    this one, or the same where an ignored label is set, and spoilt by a NaN under the mask.
 
     Args:
         settings: γ, the focus.
