@@ -31,7 +31,8 @@ from osteon.settings import (
     settings_help,
 )
 from osteon.tables.augmentations import AUGMENTATIONS
-from osteon.tables.choices import ENCODERS, RECIPES
+from osteon.tables.choices import RECIPES
+from osteon.tables.encoders import ENCODERS
 
 
 def fit(*overrides: str) -> FitSettings:

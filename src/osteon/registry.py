@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 
@@ -44,10 +44,21 @@ class Table:
     Args:
         name: Name of the table, plural, such as ``losses``.
         rows: The rows that come with osteon.
+        rule: Makes rows of names that are too many to list: given a name in lower case that no
+            row has, it returns its row, None if the name is none of its, or raises
+            :class:`~osteon.errors.UsageError` if it is one of its but wrong. Such rows are found
+            by name; iteration and :meth:`names` do not give them.
     """
 
-    def __init__(self, name: str, rows: tuple[Row, ...]):
+    def __init__(
+        self,
+        name: str,
+        rows: tuple[Row, ...],
+        *,
+        rule: Callable[[str], Row | None] | None = None,
+    ):
         self.name = name
+        self._rule = rule
         self._rows: dict[str, Row] = {}
         self._looked_up = False
         for row in rows:
@@ -91,8 +102,18 @@ class Table:
         return len(self._rows)
 
     def __contains__(self, name: object) -> bool:
-        wanted = name.lower() if isinstance(name, str) else name
-        return any(wanted == known.lower() for row in self for known in _spellings(row))
+        if not isinstance(name, str):
+            return False
+        try:
+            return self._find(name.lower()) is not None
+        except UsageError:
+            return False
+
+    def _find(self, wanted: str) -> Row | None:
+        for row in self:
+            if wanted in (known.lower() for known in _spellings(row)):
+                return row
+        return None if self._rule is None else self._rule(wanted)
 
     def names(self) -> list[str]:
         """Return the names of all rows, in the order of the table."""
@@ -111,9 +132,9 @@ class Table:
             UsageError: If there is none; the message suggests the nearest names.
         """
         wanted = name.lower()
-        for row in self:
-            if wanted in (known.lower() for known in _spellings(row)):
-                return row
+        found = self._find(wanted)
+        if found is not None:
+            return found
         near = difflib.get_close_matches(wanted, self.names(), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
         raise UsageError(

@@ -22,8 +22,9 @@ from osteon.settings import (
     ScheduleSettings,
     load_settings,
 )
-from osteon.tables.choices import ARCHITECTURES, ENCODERS
+from osteon.tables.encoders import ENCODERS
 from osteon.tables.losses import LOSSES
+from osteon.tables.networks import ARCHITECTURES
 
 
 def _tables() -> list[Table]:

@@ -13,7 +13,7 @@ from osteon.settings import (
     PatchSettings,
     TrainingSettings,
 )
-from osteon.tables.choices import ENCODERS
+from osteon.tables.encoders import ENCODERS
 
 
 def settings(encoder: str = "resnet18", channels=(256, 128, 64, 32, 16)) -> FitSettings:

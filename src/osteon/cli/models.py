@@ -10,8 +10,10 @@ import typer
 from osteon.cli.console import Console, Say
 from osteon.cli.options import AsJson, run_command
 from osteon.tables.augmentations import AUGMENTATIONS
-from osteon.tables.choices import ARCHITECTURES, BACKENDS, ENCODERS, RECIPES
+from osteon.tables.choices import BACKENDS, RECIPES
+from osteon.tables.encoders import ENCODERS
 from osteon.tables.losses import LOSSES
+from osteon.tables.networks import ARCHITECTURES
 
 if TYPE_CHECKING:
     from osteon.model_file import Model

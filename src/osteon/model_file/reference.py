@@ -21,7 +21,9 @@ from osteon.model_file.shapes import channel_axes, class_axes, state_shapes
 from osteon.model_file.spec import Model, ModelSpec, contradiction, weights_digest
 from osteon.model_file.unpickling import load_pickled
 from osteon.networks import NetworkSpec
-from osteon.tables.choices import ARCHITECTURES, ENCODERS, RECIPES
+from osteon.tables.choices import RECIPES
+from osteon.tables.encoders import ENCODERS
+from osteon.tables.networks import ARCHITECTURES
 
 #: The original's names of the architectures → those of the table.
 ARCHITECTURE_NAMES = {
@@ -146,10 +148,11 @@ def _network(state: State, metadata: Metadata) -> NetworkSpec:
     classes, channels = _integer(metadata, "num_classes"), _integer(metadata, "in_channels")
     # Two stands for a number that is not known yet; what depends on it then says which it is.
     spec = NetworkSpec(architecture, encoder, channels or 1, classes or 2)
+    shapes = state_shapes(spec) if channels is None or classes is None else {}
     if channels is None:
-        spec = replace(spec, in_channels=_length(state, channel_axes(spec), "in_channels"))
+        spec = replace(spec, in_channels=_length(state, channel_axes(spec, shapes), "in_channels"))
     if classes is None:
-        spec = replace(spec, classes=_length(state, class_axes(spec), "num_classes"))
+        spec = replace(spec, classes=_length(state, class_axes(spec, shapes), "num_classes"))
     return NetworkSpec.from_dict(spec.as_dict())  # its checks of range hold here too
 
 

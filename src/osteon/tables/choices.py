@@ -1,35 +1,8 @@
-"""The tables behind the settings: networks, normalisation, backends."""
+"""More tables behind the settings: normalisation, backends."""
 
 from __future__ import annotations
 
 from osteon.registry import Row, Table
-
-#: Capabilities of an architecture: ``dimensions`` it works in; ``global_context`` True where a
-#: voxel's label may depend on the whole input (then tiles and whole slices can differ).
-ARCHITECTURES = Table(
-    "networks",
-    (
-        Row(
-            "unet",
-            "U-Net (Ronneberger 2015)",
-            "osteon.networks:build_unet",
-            {"dimensions": (2,), "global_context": False},
-        ),
-    ),
-)
-
-#: Capabilities of an encoder: ``divisor`` that height and width of the input must be a multiple of.
-ENCODERS = Table(
-    "encoders",
-    tuple(
-        Row(name, help, "osteon.networks:smp_encoder", {"divisor": 32})
-        for name, help in (
-            ("resnet18", "ResNet-18: the paper's choice; small and fast"),
-            ("resnet34", "ResNet-34"),
-            ("resnet50", "ResNet-50"),
-        )
-    ),
-)
 
 #: Normalisation recipes. A recipe's name and version never change their meaning.
 RECIPES = Table(

@@ -25,7 +25,8 @@ def unet_parameters(spec: NetworkSpec) -> int:
     skips = (256, 128, 64, 64, 0)
     total = RESNET18 - CLASSIFIER - TWO_COLOURS_LESS
     below = 512
-    for skip, out in zip(skips, spec.decoder_channels, strict=True):
+    decoder = spec.decoder_channels or (256, 128, 64, 32, 16)  # the paper's
+    for skip, out in zip(skips, decoder, strict=True):
         total += (below + skip) * out * 9 + 2 * out + out * out * 9 + 2 * out
         below = out
     return total + below * spec.classes * 9 + spec.classes
@@ -78,6 +79,7 @@ def test_a_description_survives_json() -> None:
         lambda d: d.update(surprise=1),
         lambda d: d.update(architecture=5),
         lambda d: d.update(encoder=None),
+        lambda d: d.update(architecture="wnet"),
         lambda d: d.update(architecture="vnet"),
         lambda d: d.update(encoder="resnet19"),
         lambda d: d.update(classes=0),
@@ -105,7 +107,7 @@ def test_a_description_that_is_no_dictionary_is_a_model_file_error() -> None:
 
 
 def test_a_decoder_of_another_depth_is_refused() -> None:
-    with pytest.raises(UsageError, match="resnet18"):
+    with pytest.raises(UsageError, match="has 5 stages in 2D, not 2"):
         build_network(NetworkSpec("unet", "resnet18", 1, 3, (16, 8)))
 
 
