@@ -76,7 +76,7 @@ def happened(n: int, **how) -> tuple[Counter[str], int]:
 
 
 PROBABILITIES = dict(zip(
-    ("gamma", "cupping", "blur", "voxels", "noise", "rings", "sharpened", "contrast", "brightness"),
+    ("gamma", "cupping", "blur", "voxels", "sharpened", "noise", "rings", "contrast", "brightness"),
     (p for p, _ in GREY),
     strict=True,
 )) | {"rotated": AFFINE, "bent": ELASTIC}  # fmt: skip

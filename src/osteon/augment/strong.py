@@ -15,15 +15,16 @@ from osteon.errors import UsageError
 
 AFFINE, ELASTIC = 0.6, 0.3
 #: In the order of their causes: the sample's contrast, the beam, the optics, the detector, the
-#: reconstruction, the export.
+#: reconstruction, the export. Sharpening comes before noise and rings, whose sizes are those in
+#: the reconstruction: sharpened afterwards they would be half as large again.
 GREY: tuple[tuple[float, Callable[[Image, np.random.Generator, grey.Scale], Image]], ...] = (
     (0.3, grey.gamma),
     (0.25, grey.cupping),
     (0.25, grey.blur),
     (0.2, grey.coarser),
+    (0.1, grey.sharpen),
     (0.4, grey.noise),
     (0.2, grey.rings),
-    (0.1, grey.sharpen),
     (0.35, grey.contrast),
     (0.35, grey.brightness),
 )
