@@ -129,6 +129,10 @@ def predict(
     backend: Annotated[str | None, typer.Option(help="What runs the network.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory allowed, such as 2GiB.")] = None,
+    voxel_size: Annotated[
+        float | None,
+        typer.Option(help="Voxel size of the scans in µm, in place of what their files say."),
+    ] = None,
     set_: Set = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -147,6 +151,7 @@ def predict(
             model=model,
             out=out,
             settings=chosen,
+            voxel_size=voxel_size,
             overwrite=overwrite,
             reporter=console.reporter,
         )

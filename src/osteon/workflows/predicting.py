@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from osteon.backends import open_backend
+from osteon.datasets.masks import ResizedVolume
 from osteon.errors import ExitCode, InputError, OsteonError, OutputError, Stopped, UsageError
 from osteon.events import Reporter
 from osteon.formats import open_volume, open_writer
@@ -15,6 +17,7 @@ from osteon.model_file import Model, load_model
 from osteon.prediction import Predicted, parse_memory
 from osteon.prediction import predict as predict_volume
 from osteon.settings import PredictSettings
+from osteon.volume import Volume
 from osteon.workflows.record import check_folder, machine, now, versions, write_json
 
 #: Schema of the record that is written beside the labels.
@@ -55,6 +58,7 @@ def predict(
     model: str | Path,
     out: str | Path,
     settings: PredictSettings | None = None,
+    voxel_size: float | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> list[PredictionRun]:
@@ -69,6 +73,8 @@ def predict(
         out: With one scan: the label volume (the suffix says the format, none: a folder of TIFF
             slices). With several: a folder; each result is named after its scan.
         settings: Backend, device, precision, memory.
+        voxel_size: Voxel size of the scans in µm, along all axes, in place of what their files
+            say; models that have a voxel size of their own need it.
         overwrite: Replace existing label volumes.
         reporter: Told of the progress.
 
@@ -82,6 +88,10 @@ def predict(
     reporter = reporter or Reporter()
     settings = settings or PredictSettings()
     memory = parse_memory(settings.memory)
+    if voxel_size is not None and not (math.isfinite(voxel_size) and voxel_size > 0):
+        raise UsageError(
+            f"a voxel size must be positive, not {voxel_size:g} µm", where="--voxel-size"
+        )
     targets = _targets([Path(s) for s in scans], Path(out))
     loaded = load_model(Path(model))
     backend = open_backend(loaded.spec.network, loaded.weights, settings)
@@ -89,7 +99,7 @@ def predict(
     runs = []
     for scan, target in targets:
         try:
-            volume = open_volume(scan)
+            volume = _sized(open_volume(scan), voxel_size)
             with open_writer(
                 target, like=volume, labels=loaded.spec.labels, overwrite=overwrite
             ) as writer:
@@ -147,6 +157,10 @@ def _targets(scans: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
     for scan, name in zip(scans, names, strict=True):
         _check_apart(scan, out / name)
     return [(scan, out / name) for scan, name in zip(scans, names, strict=True)]
+
+
+def _sized(volume: Volume, voxel_size: float | None) -> Volume:
+    return volume if voxel_size is None else ResizedVolume(volume, (voxel_size,) * 3)
 
 
 def _check_apart(scan: Path, target: Path) -> None:
