@@ -52,6 +52,34 @@ def test_values_that_are_no_class_name_the_remap(pair, dtype: str) -> None:
         assert words in text
 
 
+def test_in_a_block_the_slice_that_is_wrong_is_named(pair) -> None:
+    raw = LABELS.copy()
+    raw[4, 2, 3], raw[5, 0, 0] = 77, 99
+    with pytest.raises(InputError, match=r"no class: 77\n.*slice 4"):
+        pair(IMAGE, raw).labels.read(slice(1, 6))
+
+
+def test_neighbouring_slices_of_the_mask_are_read_together(pair, monkeypatch) -> None:
+    # Mask slices 0 1 2 | 3 | 4 5 lie on image slices 0 1 2, 4 and 6 7.
+    image = np.concatenate([IMAGE, IMAGE])
+    made = pair(image, LABELS, mask_slices=(0, 1, 2, 4, 6, 7))
+    whole = read(made)
+    expected = np.full(image.shape, 255, np.uint8)
+    expected[[0, 1, 2, 4, 6, 7]] = LABELS
+    np.testing.assert_array_equal(whole, expected)
+    asked = []
+    plain = made.labels.mask.read
+
+    def watched(z, y=ALL, x=ALL):
+        asked.append((z.start, z.stop))
+        return plain(z, y, x)
+
+    monkeypatch.setattr(made.labels.mask, "read", watched)
+    part = made.labels.read(slice(1, 9), slice(3, 9), slice(5, 40))
+    np.testing.assert_array_equal(part, whole[1:9, 3:9, 5:40])
+    assert asked == [(1, 3), (3, 4), (4, 6)]
+
+
 def test_a_grey_picture_as_mask_lists_only_some_values(pair) -> None:
     with pytest.raises(InputError, match=r"no class: .* and \d+ more"):
         read(pair(IMAGE, IMAGE))

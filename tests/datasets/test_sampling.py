@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from osteon.datasets import Part, patch_source, scan_statistics
+from osteon.datasets import Part, patch_source, resample_pair, scan_statistics
 from osteon.datasets.random_patches import RandomPatches
 from osteon.datasets.sampling import (
     VoxelDraw,
@@ -169,6 +169,16 @@ def test_what_may_be_seen_ends_before_what_is_measured() -> None:
     cut = scan("a", (30, 33, 33), slices=(2, 21))
     assert visible_slices(cut, part, slabs) == range(2, 21)
     assert slices_to_use(cut) == range(2, 21)
+
+
+def test_the_manifests_range_of_slices_holds_on_another_grid() -> None:
+    # Slices 4..10 of 10 µm are 2..5 of 20 µm; at 5 µm each slice is two.
+    pair = scan("a", (16, 8, 8), slices=(4, 10), voxel_size=(10.0, 10.0, 10.0))
+    statistics = scan_statistics([pair], "zscore")["a"]
+    for size, expected in ((20.0, range(2, 5)), (5.0, range(8, 20)), (10.0, range(4, 10))):
+        seen = resample_pair(pair, size, mode="3D", statistics=statistics)
+        assert slices_to_use(seen) == expected
+        assert set(seen.labelled) <= set(expected)
 
 
 @pytest.mark.parametrize(

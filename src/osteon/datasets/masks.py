@@ -30,7 +30,8 @@ class UnknownLabelError(InputError):
 class MaskVolume(Volume):
     """Labels on the grid of an image: uint8 class values, 255 where nothing is labelled.
 
-    Reads one slice of the mask at a time. Pickles like the volume it wraps.
+    Neighbouring slices of the mask are read together, as much as is asked for; one at a time where
+    pores are derived. Pickles like the volume it wraps.
 
     Attributes:
         mask: The mask as it is in the file.
@@ -89,23 +90,23 @@ class MaskVolume(Volume):
             ),
             strict=True,
         )
-        for i, where in enumerate(self.source[z]):
-            if where >= 0 and all(s.stop > s.start for s in own):
-                labels[(i, *place)] = self._read_slice(where, own[0], own[1])
+        if all(s.stop > s.start for s in own):
+            for i, where in _blocks(self.source[z], together=not self.row.derive_pores):
+                labels[(i, *place)] = self._read_block(where, own[0], own[1])
         return labels
 
-    def _read_slice(self, where: int, y: slice, x: slice) -> npt.NDArray[np.uint8]:
+    def _read_block(self, where: slice, y: slice, x: slice) -> npt.NDArray[np.uint8]:
         if not self.row.derive_pores:
-            return self._classes(self.mask.read(slice(where, where + 1), y, x)[0], where)
-        labels = self._classes(self.mask.read(slice(where, where + 1))[0], where)
+            return self._classes(self.mask.read(where, y, x), where.start)
+        labels = self._classes(self.mask.read(where), where.start)[0]
         bone, pores = self.scheme.value("bone"), self.scheme.value("pores")
         if (labels == pores).any():
             raise InputError(
                 f"the mask of scan '{self.row.name}' has pores already, so they cannot be derived",
-                where=f"{self.path}, slice {where}",
+                where=f"{self.path}, slice {where.start}",
                 mend="remove derive_pores from the manifest",
             )
-        return derive(labels, bone=bone, pores=pores)[y, x]
+        return derive(labels, bone=bone, pores=pores)[np.newaxis, y, x]
 
     def _lookup(self) -> npt.NDArray[np.int16] | None:
         if self.mask.dtype not in (np.dtype(np.uint8), np.dtype(np.uint16)):
@@ -121,14 +122,16 @@ class MaskVolume(Volume):
             codes[values == value] = number
         return codes
 
-    def _classes(self, block: Array, where: int) -> npt.NDArray[np.uint8]:
+    def _classes(self, block: Array, first: int) -> npt.NDArray[np.uint8]:
+        """Classes of a block (z, y, x) of the mask that begins with the slice ``first``."""
         if self._table is not None:
             codes = self._table[block]
         else:
             unique, inverse = np.unique(block, return_inverse=True)
             codes = self._codes(unique.astype(np.float64))[inverse].reshape(block.shape)
         if codes.min(initial=0) < 0:
-            self._refuse(np.unique(block[codes < 0]), where)
+            bad = int(np.flatnonzero((codes < 0).any(axis=(1, 2)))[0])
+            self._refuse(np.unique(block[bad][codes[bad] < 0]), first + bad)
         return codes.astype(np.uint8)
 
     def _refuse(self, values: Array, where: int) -> None:
@@ -142,6 +145,20 @@ class MaskVolume(Volume):
             mend=f"say in the manifest what they are, such as remap = {{ {proposal} }}; "
             f"the classes are {', '.join(self.scheme.names)}, or ignore",
         )
+
+
+def _blocks(source: Sequence[int], *, together: bool) -> list[tuple[slice, slice]]:
+    """Places in the result, and the neighbouring slices of the mask that go there."""
+    blocks: list[tuple[slice, slice]] = []
+    for i, where in enumerate(source):
+        if where < 0:
+            continue
+        into, read = blocks[-1] if blocks else (slice(0, 0), slice(0, 0))
+        if together and blocks and (into.stop, read.stop) == (i, where):
+            blocks[-1] = slice(into.start, i + 1), slice(read.start, where + 1)
+        else:
+            blocks.append((slice(i, i + 1), slice(where, where + 1)))
+    return blocks
 
 
 def _shift(wanted: slice, *, start: int, length: int) -> tuple[slice, slice]:
