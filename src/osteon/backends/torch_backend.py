@@ -13,7 +13,6 @@ from osteon.backends.activations import activation_bytes
 from osteon.backends.precision import PROBE_BATCH, PROBE_SIZE, Arithmetic, choose_device, probe
 from osteon.networks import NetworkSpec, build_network, load_weights
 from osteon.settings import PredictSettings
-from osteon.tables.networks import form
 
 #: What is planned for, as a multiple of the activations counted: libraries convert and unfold
 #: beside them. Measured, fp32 on a CPU: 1.15 for U-Net/ResNet-18 in 2D, 1.05 in 3D.
@@ -103,13 +102,12 @@ def probe_shape(spec: NetworkSpec) -> tuple[int, ...]:
     if "patch" in spec.options:
         return 1, spec.in_channels, *(int(n) for n in spec.options["patch"])
     if spec.dimensions == 2:
-        side = _fitting(PROBE_SIZE, spec, spec.divisor)
+        side = _fitting(PROBE_SIZE, least=spec.least[-1], step=spec.divisor)
         return PROBE_BATCH, spec.in_channels, side, side
     steps = spec.depth_divisor, spec.divisor, spec.divisor
-    sides = (_fitting(n, spec, step) for n, step in zip(PROBE_BLOCK, steps, strict=True))
-    return 1, spec.in_channels, *sides
+    axes = zip(PROBE_BLOCK, spec.least, steps, strict=True)
+    return 1, spec.in_channels, *(_fitting(n, least=low, step=step) for n, low, step in axes)
 
 
-def _fitting(side: int, spec: NetworkSpec, step: int) -> int:
-    side = max(side, form(spec.architecture, spec.dimensions).least)
-    return -(-side // step) * step
+def _fitting(side: int, *, least: int, step: int) -> int:
+    return -(-max(side, least) // step) * step

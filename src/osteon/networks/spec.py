@@ -171,6 +171,15 @@ class NetworkSpec:
         return divisor_of(self.architecture, self.encoder, dimensions=self.dimensions)
 
     @property
+    def least(self) -> tuple[int, ...]:
+        """Shortest sides of an input, ([z,] y, x), in voxels: multiples of the divisors."""
+        step = self.divisor
+        side = -(-form(self.architecture, self.dimensions).least // step) * step
+        if "strides" in self.options:
+            side = max(side, 2 * step)  # its instance norm needs more than one voxel, everywhere
+        return (self.depth_divisor, side, side)[3 - self.dimensions :]
+
+    @property
     def global_context(self) -> bool:
         """Whether a label may depend on the whole input, however large."""
         if form(self.architecture, self.dimensions).global_context:

@@ -15,7 +15,6 @@ from osteon.patches import pad_to, pad_to_multiple
 from osteon.prediction.scale import axes_back
 from osteon.resampling import ResampledVolume
 from osteon.resampling.volume import READ_BYTES
-from osteon.tables.networks import form
 from osteon.volume import Array, Volume
 
 #: Context around a tile, in pixels. A fitted U-Net/ResNet-18 labels tiles as whole slices (all of
@@ -110,8 +109,7 @@ def input_rules(network: NetworkSpec) -> InputRules:
     steps = (network.depth_divisor, network.divisor, network.divisor)[3 - network.dimensions :]
     if "patch" in network.options:
         return InputRules(steps, tuple(int(n) for n in network.options["patch"]), True)
-    least = form(network.architecture, network.dimensions).least
-    return InputRules(steps, tuple(-(-least // step) * step for step in steps))
+    return InputRules(steps, network.least)
 
 
 def plan_prediction(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int) -> PredictPlan:

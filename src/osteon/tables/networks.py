@@ -33,7 +33,7 @@ class Form:
         global_context: True where a label may depend on the whole input whatever the encoder
             (pooling over the input, attention, instance or group norm).
         decoder: How many numbers ``decoder_channels`` holds; 0: it cannot be chosen.
-        least: Height and width that a patch must have at least, in voxels.
+        least: Height and width that an input must have at least, in voxels.
         idle: Whether some of the encoder's parameters have no part in the logits.
         planned: Whether kernels and strides follow from patch and voxel size, or the size of the
             position embedding from the patch: what the spec's ``options`` hold.
@@ -44,7 +44,7 @@ class Form:
     encoder: bool = False
     global_context: bool = False
     decoder: int = 0
-    least: int = 32
+    least: int = 1
     idle: bool = False
     planned: bool = False
     channels: tuple[int, ...] = ()
@@ -80,7 +80,7 @@ ARCHITECTURES = Table(
             "UNet++ (Zhou 2018)",
             ("unet++",),
             flat=Form(encoder=True, decoder=5),
-            volumetric=Form(divisor=16, global_context=True),
+            volumetric=Form(divisor=16, global_context=True, least=32),
         ),
         _row(
             "fpn",
@@ -163,7 +163,7 @@ ARCHITECTURES = Table(
             "swinunetr",
             "SwinUNETR (Hatamizadeh 2022): windows of attention",
             ("swin-unetr",),
-            volumetric=Form(divisor=32, global_context=True),
+            volumetric=Form(divisor=32, global_context=True, least=64),
         ),
     ),
 )
@@ -326,9 +326,12 @@ def check_patch(architecture: str, encoder: str, patch: tuple[int, ...]) -> None
     shape = form(architecture, len(patch))
     divisor = divisor_of(architecture, encoder, dimensions=len(patch))
     if min(patch[-2:]) < shape.least or any(n % divisor for n in patch):
+        wanted = f"multiples of {divisor}"
+        if shape.least > divisor:
+            wanted += f", at least {shape.least} high and wide"
         raise UsageError(
-            f"{_title(ARCHITECTURES.row(architecture))} needs patches of at least {shape.least} "
-            f"px in multiples of {divisor}, not {' × '.join(map(str, patch))}",
+            f"{_title(ARCHITECTURES.row(architecture))} needs patches whose sides are {wanted}, "
+            f"not {' × '.join(map(str, patch))}",
             where="patches.size",
         )
 
