@@ -143,16 +143,6 @@ def test_blocks_keep_to_the_manifests_range_of_slices() -> None:
     assert pair.image.slices == set(range(10, 45))
 
 
-@pytest.mark.parametrize(("mode", "shape"), [("2D", (32, 32)), ("3D", (32, 32, 32))])
-def test_a_network_of_one_size_gets_nothing_but_patches(mode, shape) -> None:
-    pair = scan("a", (40, 50, 20), labelled=(0, 1, 33, 39))
-    made = grid([pair], mode=mode, exact=True)
-    assert {made.item(index)[1].shape for index in range(len(made))} == {shape}
-    expected = np.zeros(40, int)
-    expected[[0, 1, 33, 39]] = 1
-    assert (counted(made, pair) == expected[:, None, None]).all()
-
-
 def test_parts_that_do_not_fit_are_refused() -> None:
     pair = scan("a", (4, 40, 40), labelled=(0, 1))
     with pytest.raises(UsageError, match="slice 3 of scan 'a', which has no labels"):

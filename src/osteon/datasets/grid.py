@@ -66,7 +66,6 @@ class GridTiles:
         tile: Height and width at least of tiles of slices that are cut, in pixels.
         most: Largest slice that is measured whole, or largest block, in voxels; None: 2**22 in
             2D and 2.5D, 2**21 in 3D.
-        exact: Whether the network takes nothing but input of the size of a patch.
 
     Attributes:
         scans: Names of the scans, in the order of the scan index of items.
@@ -86,22 +85,18 @@ class GridTiles:
         divisor: PerAxis = 32,
         tile: int = TILE,
         most: int | None = None,
-        exact: bool = False,
     ):
         self._pairs = used_pairs(pairs, parts)
         check_mode(self._pairs, settings.mode)
         recipe = settings.normalisation.recipe
         self._statistics = matching_statistics(self._pairs, statistics, recipe)
         self.scans = tuple(pair.name for pair in self._pairs)
-        self._settings, self._exact = settings, exact
+        self._settings = settings
         self._blocks = settings.mode == "3D"
         z, y, x = (1, divisor, divisor) if isinstance(divisor, int) else divisor
         self._divisor: tuple[int, ...] = (z, y, x) if self._blocks else (y, x)
         self._tile = max(tile, settings.patches.size)
         self._most = most or (MOST_IN_BLOCK if self._blocks else MOST_IN_SLICE)
-        if exact:
-            patches = settings.patches
-            self._divisor = (patches.depth, patches.size, patches.size)[-len(self._divisor) :]
         by_name = {pair.name: number for number, pair in enumerate(self._pairs)}
         place = self._in_blocks if self._blocks else self._in_slices
         self._places = [made for part in parts for made in place(by_name[part.scan], part)]
@@ -140,10 +135,6 @@ class GridTiles:
         return places
 
     def _cut(self, shape: tuple[int, ...]) -> list[Tile]:
-        if self._exact:
-            # Steps of half a patch: the divisor is for padding alone.
-            halo = tuple(n // 4 for n in self._divisor)
-            return tile_grid(shape, size=self._divisor, halo=halo)
         if not self._blocks:
             if math.prod(shape) <= self._most:
                 whole = tuple(slice(0, n) for n in shape)

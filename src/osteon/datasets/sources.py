@@ -107,7 +107,6 @@ def validation_tiles(
     statistics: Mapping[str, Statistics],
     divisor: int,
     depth_divisor: int = 1,
-    exact: bool = False,
 ) -> GridTiles | None:
     """Return what a fit is measured by after each epoch, by its mode.
 
@@ -118,7 +117,6 @@ def validation_tiles(
         statistics: Of each scan, by name.
         divisor: What the network needs height and width of its input to be a multiple of.
         depth_divisor: The same of the depth (3D alone).
-        exact: Whether the network takes nothing but input of the size of a patch.
 
     Returns:
         The slices, tiles or blocks; None where there is nothing to be measured.
@@ -135,5 +133,4 @@ def validation_tiles(
         settings=settings,
         statistics=statistics,
         divisor=(depth_divisor, divisor, divisor),
-        exact=exact,
     )
