@@ -172,6 +172,18 @@ def test_the_digest_is_of_values_not_of_their_layout() -> None:
     assert weights_digest({"a": tensor}) == weights_digest({"a": other})
 
 
+def test_tensors_that_share_memory_are_all_written(path: Path) -> None:
+    tensor = torch.arange(6.0)
+    save_model(path, Model(SPEC, {"a": tensor, "b": tensor, "c": tensor[:2], "d": tensor.clone()}))
+    for found in (load_model(path).weights, load_file(path)):
+        assert {n: t.tolist() for n, t in found.items()} == {
+            "a": [0, 1, 2, 3, 4, 5],
+            "b": [0, 1, 2, 3, 4, 5],
+            "c": [0, 1],
+            "d": [0, 1, 2, 3, 4, 5],
+        }
+
+
 def test_a_fitted_network_gives_the_same_from_its_file(path: Path) -> None:
     torch.manual_seed(1)
     network = build_network(SPEC.network).to(memory_format=torch.channels_last)

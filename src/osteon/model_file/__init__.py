@@ -17,17 +17,27 @@ from osteon.model_file.spec import (
     TrainingRanges,
     weights_digest,
 )
+from osteon.model_file.starting import (
+    Start,
+    check_start,
+    encoder_parameters,
+    start_weights,
+)
 
 __all__ = [
     "KEY",
     "SCHEMA",
     "Model",
     "ModelSpec",
+    "Start",
     "TrainingRanges",
+    "check_start",
+    "encoder_parameters",
     "load_model",
     "read_description",
     "read_reference",
     "save_model",
+    "start_weights",
     "weights_digest",
     "write_reference",
 ]

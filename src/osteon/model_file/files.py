@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
@@ -44,13 +45,24 @@ def save_model(path: Path, model: Model) -> Model:
     Raises:
         OutputError: If the file cannot be written.
     """
-    weights = {k: v.detach().cpu().contiguous() for k, v in model.weights.items()}
+    weights = _apart({k: v.detach().cpu().contiguous() for k, v in model.weights.items()})
     spec = replace(model.spec, weights_sha256=weights_digest(weights))
     data = spec.as_dict()
     data[DIGEST] = description_digest(data)
     header = {KEY: json.dumps(data, sort_keys=True, allow_nan=False)}
     write_bytes(path, save(weights, metadata=header))
     return Model(spec, weights, path)
+
+
+def _apart(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Copy tensors that share memory: DynUNet has each of its layers under two names."""
+    seen: set[int] = set()
+    for name, tensor in weights.items():
+        place = tensor.untyped_storage().data_ptr()
+        if place in seen:
+            weights[name] = tensor.clone()
+        seen.add(place)
+    return weights
 
 
 def load_model(path: Path) -> Model:

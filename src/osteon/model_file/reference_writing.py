@@ -16,7 +16,7 @@ from osteon.files import write_bytes
 from osteon.model_file.reference import ARCHITECTURE_NAMES, CLASS_NAMES, RECIPE_NAMES
 from osteon.model_file.shapes import build_aside
 from osteon.model_file.spec import Model, ModelSpec
-from osteon.networks import parameter_count, smp_encoder
+from osteon.networks import parameter_count
 
 #: The entries of the original's metadata, in its order.
 METADATA = (
@@ -91,7 +91,7 @@ def reference_metadata(spec: ModelSpec) -> dict[str, Any]:
         "normalization": recipes[spec.recipe],
         "is_3d": False,
         "model_arch": architectures[spec.network.architecture],
-        "backbone": smp_encoder(spec.network.encoder),
+        "backbone": spec.network.encoder,
         "in_channels": spec.network.in_channels,
         "mode": spec.mode,
         "param_count": parameter_count(build_aside(spec.network)),

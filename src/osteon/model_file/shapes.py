@@ -10,6 +10,7 @@ import torch
 from osteon.networks import NetworkSpec, build_network
 
 Axes = Mapping[str, tuple[int, ...]]
+Shapes = Mapping[str, torch.Size]
 
 
 def build_aside(spec: NetworkSpec) -> torch.nn.Module:
@@ -43,33 +44,35 @@ def state_shapes(spec: NetworkSpec) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in build_aside(spec).state_dict().items()}
 
 
-def class_axes(spec: NetworkSpec) -> Axes:
+def class_axes(spec: NetworkSpec, shapes: Shapes) -> Axes:
     """Find the axes along which a network's tensors have an entry a class.
 
     Args:
         spec: The description.
+        shapes: What :func:`state_shapes` gives for it.
 
     Returns:
         Axes by the name of the tensor; tensors without any are left out.
     """
-    return _differing(spec, replace(spec, classes=spec.classes + 1))
+    return _differing(shapes, replace(spec, classes=spec.classes + 1))
 
 
-def channel_axes(spec: NetworkSpec) -> Axes:
-    """Find the axes along which a network's tensors have an entry a channel of the input.
+def channel_axes(spec: NetworkSpec, shapes: Shapes) -> Axes:
+    """Find the axes along which a 2D network's tensors have an entry a channel of the input.
 
     Args:
         spec: The description.
+        shapes: What :func:`state_shapes` gives for it.
 
     Returns:
         Axes by the name of the tensor; tensors without any are left out.
     """
-    return _differing(spec, replace(spec, in_channels=spec.in_channels + 2))
+    return _differing(shapes, replace(spec, in_channels=spec.in_channels + 2))
 
 
-def _differing(spec: NetworkSpec, other: NetworkSpec) -> Axes:
-    # By building both: where a library keeps its first and last layers is its own affair.
-    shapes, others = state_shapes(spec), state_shapes(other)
+def _differing(shapes: Shapes, other: NetworkSpec) -> Axes:
+    # By building the other: where a library keeps its first and last layers is its own affair.
+    others = state_shapes(other)
     found = {
         name: tuple(i for i, (a, b) in enumerate(zip(shape, others[name], strict=True)) if a != b)
         for name, shape in shapes.items()
