@@ -240,20 +240,30 @@ def test_truth_and_bool_labels_of_two_classes() -> None:
 @pytest.mark.parametrize(
     ("truth", "labels", "says", "mends"),
     [
-        ([[[0, 1]]], [[[0, 255]]], r"labels holds values .* found 0, 255", "255: bone"),
+        (
+            [[[0, 1]]],
+            [[[0, 255]]],
+            r"labels holds values .* found 0, 255",
+            "--labels-remap 0=background --labels-remap 255=bone",
+        ),
         (
             [[[0, 128, 255]]],
             [[[0, 1, 1]]],
             r"truth holds values .* found 0, 128, 255",
-            "0: background, 128: bone, 255: pores",
+            "--remap 0=background --remap 128=bone --remap 255=pores",
         ),
         (
             [[[0, 1, 1, 1]]],
             [[[3, 9, 40, 200]]],
             r"found 3, 9, 40, 200",
-            "3: background, 200: bone, …",
+            "--labels-remap 3=background --labels-remap 200=bone …",
         ),
-        ([[[0, 255]]], [[[0, 1]]], "looks like a 0/255 mask", "255: bone"),
+        (
+            [[[0, 255]]],
+            [[[0, 1]]],
+            "looks like a 0/255 mask",
+            "--remap 0=background --remap 255=bone, or --remap 0=background --remap 255=ignore",
+        ),
         ([[[255, 255]]], [[[0, 1]]], "no labelled voxel", "map its values"),
     ],
 )

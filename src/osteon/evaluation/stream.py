@@ -11,7 +11,7 @@ import numpy as np
 
 from osteon.errors import InputError, Stopped, UsageError, warn
 from osteon.evaluation.result import Evaluation, ScanEvaluation
-from osteon.evaluation.values import LabelReader, Remap
+from osteon.evaluation.values import LabelReader, Remap, spelled
 from osteon.events import Reporter
 from osteon.labels import BONE_PORES, IGNORE, LabelScheme
 from osteon.metrics import Counts, confusion_matrix
@@ -167,8 +167,10 @@ def _check_truth(truth: LabelReader, counts: Counts, *, mapped: bool) -> int:
             f"the truth holds nothing but 0 and {IGNORE}: it looks like a 0/255 mask, but "
             f"{IGNORE} means 'not labelled'",
             where=truth.volume.path,
-            mend=f"say what the values stand for: remap {{0: {truth.scheme.names[0]}, {IGNORE}: "
-            f"{truth.scheme.names[1]}}}, or {{0: {truth.scheme.names[0]}, {IGNORE}: ignore}}",
+            mend="say what the values stand for: "
+            + spelled([0, IGNORE], list(truth.scheme.names[:2]), role="truth")
+            + ", or "
+            + spelled([0, IGNORE], [truth.scheme.names[0], "ignore"], role="truth"),
         )
     return ignored
 

@@ -132,19 +132,21 @@ class LabelReader:
             f"the {self.role} holds values that are no class: found {_named(values)}, "
             f"the classes are {scheme}",
             where=self.volume.path,
-            mend=offer(values, self.scheme),
+            mend=offer(values, self.scheme, role=self.role),
         )
 
 
-def offer(values: list[int], scheme: LabelScheme) -> str:
+def offer(values: list[int], scheme: LabelScheme, *, role: str) -> str:
     """Suggest a remap for the values found in a label file.
 
     Args:
         values: The values found, ascending.
         scheme: The classes.
+        role: ``truth`` or ``labels``: whose values they are.
 
     Returns:
-        A sentence with the remap; it says that it goes by order, because it is a suggestion.
+        A sentence with the remap as options of the command; it says that it goes by order,
+        because it is a suggestion.
     """
     bone = "bone" if "bone" in scheme.names else scheme.names[1]
     if len(values) == len(scheme):
@@ -154,11 +156,26 @@ def offer(values: list[int], scheme: LabelScheme) -> str:
     else:
         return (
             "say what each value stands for, for example "
-            f"remap {{{values[0]}: {scheme.names[0]}, {values[-1]}: {bone}, …}}; classes are "
-            f"{', '.join(scheme.names)}, and ignore"
+            f"{spelled([values[0], values[-1]], [scheme.names[0], bone], role=role)} …; classes "
+            f"are {', '.join(scheme.names)}, and ignore"
         )
-    pairs = ", ".join(f"{v}: {n}" for v, n in zip(values, names, strict=True))
-    return f"say what each value stands for: going by their order, remap {{{pairs}}}"
+    remap = spelled(values, names, role=role)
+    return f"say what each value stands for: going by their order, {remap}"
+
+
+def spelled(values: list[int], names: list[str], *, role: str) -> str:
+    """Write a remap as options of ``osteon evaluate``.
+
+    Args:
+        values: The values in the file.
+        names: The class of each.
+        role: ``truth`` or ``labels``: whose values they are.
+
+    Returns:
+        Such as ``--remap 0=background --remap 255=bone``.
+    """
+    option = "--labels-remap" if role == "labels" else "--remap"
+    return " ".join(f"{option} {v}={n}" for v, n in zip(values, names, strict=True))
 
 
 def _named(values: list[int]) -> str:
