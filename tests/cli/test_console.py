@@ -83,3 +83,16 @@ def test_errors_are_told_without_a_traceback_and_bugs_with_one() -> None:
 )
 def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+def test_sigterm_asks_to_stop_and_coming_again_changes_nothing() -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    with redirect_stderr(io.StringIO()), Console(Say.TEXT) as console:
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+        assert console.reporter.stopping
+        assert console.interrupted
+        assert console.reporter.stop.reason == "told to end by the system (SIGTERM)"
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is handler

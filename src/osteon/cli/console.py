@@ -34,7 +34,7 @@ class Say(StrEnum):
 
 
 class Console:
-    """What a command says while it works; also turns Ctrl-C into a request to stop.
+    """What a command says while it works; turns Ctrl-C and SIGTERM into a request to stop.
 
     Args:
         say: How progress is told on standard error.
@@ -43,7 +43,7 @@ class Console:
     Attributes:
         reporter: For the work.
         code: The exit code that the command asks for.
-        interrupted: Whether Ctrl-C was pressed.
+        interrupted: Whether Ctrl-C was pressed, or SIGTERM came (a job's time is up).
     """
 
     def __init__(self, say: Say, *, quiet: bool = False):
@@ -76,7 +76,10 @@ class Console:
             self._tell(Event("result", stage, data=data))
 
     def __enter__(self) -> Self:
-        self._old_handler = signal.signal(signal.SIGINT, self._interrupt)
+        self._old_handlers = {
+            number: signal.signal(number, self._interrupt)
+            for number in (signal.SIGINT, signal.SIGTERM)
+        }
         self._caught = warnings.catch_warnings()
         self._caught.__enter__()
         warnings.simplefilter("always", OsteonWarning)
@@ -92,17 +95,25 @@ class Console:
         trace: TracebackType | None,
     ) -> None:
         self._caught.__exit__(kind, error, trace)
-        signal.signal(signal.SIGINT, self._old_handler)
+        for number, handler in self._old_handlers.items():
+            signal.signal(number, handler)
         self._close_bar()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:  # pressed again: the user does not want to wait
-            raise KeyboardInterrupt
+        if self.interrupted:
+            if number == signal.SIGINT:  # pressed again: the user does not want to wait
+                raise KeyboardInterrupt
+            return  # clusters send SIGTERM to a job and to its parts, and SIGKILL in the end
         self.interrupted = True
-        self.reporter.stop.request("interrupted from the keyboard")
+        if number == signal.SIGTERM:
+            self.reporter.stop.request("told to end by the system (SIGTERM)")
+        else:
+            self.reporter.stop.request("interrupted from the keyboard")
         if self._say is Say.NONE:
             return
         line = "stopping after this step; press Ctrl-C again to stop at once"
+        if number == signal.SIGTERM:
+            line = "stopping after this step, as SIGTERM asks"
         if self._say is Say.JSONL:
             line = json.dumps(Event("message", "osteon", message=line).as_dict())
         # Straight to the system: this may come in the middle of a print, which cannot be entered

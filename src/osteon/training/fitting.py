@@ -28,6 +28,7 @@ from osteon.training.module import FitModule
 from osteon.training.parallel import Place, Processes, agree, device_of, meet
 from osteon.training.plan import FitPlan, Machine, describe, make_plan
 from osteon.training.record import MEND, EpochRow, FitFolder
+from osteon.training.signals import KeepSigterm
 from osteon.training.stream import BatchStream, Order
 from osteon.training.usage import Usage
 from osteon.training.watch import Watch, Weights
@@ -191,7 +192,7 @@ def _run(
             max_steps=plan.total_steps,
             accumulate_grad_batches=plan.accumulate,
             gradient_clip_val=settings.training.clip_norm,
-            callbacks=[watch],
+            callbacks=[watch, KeepSigterm()],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
