@@ -119,7 +119,7 @@ def test_a_damaged_checkpoint_is_told(tmp_path: Path) -> None:
 
 def test_an_unwritable_folder_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         run(tmp_path / "file")
 
 

@@ -115,7 +115,7 @@ def test_a_full_disk_is_told_and_recorded(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, hard))  # the weights take 45 MB
     try:
-        with pytest.raises(OutputError, match="cannot write") as caught:
+        with pytest.raises(OutputError, match="cannot be written") as caught:
             workflows.fit(manifest, out=out, settings=settings("validation.method=none"))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -123,7 +123,7 @@ def test_a_full_disk_is_told_and_recorded(tmp_path: Path) -> None:
     assert str(out) in caught.value.where
     record = json.loads((out / "run.json").read_text())
     assert record["status"] == "failed"
-    assert "cannot write" in record["error"]
+    assert "cannot be written" in record["error"]
     assert not [path for path in out.rglob("*") if "part" in path.suffix]
     run = workflows.fit(manifest, out=out, resume=True)
     assert json.loads((out / "run.json").read_text())["status"] == "finished"
