@@ -33,6 +33,37 @@ def backend(request: pytest.FixtureRequest, network: torch.nn.Module) -> Backend
     return open_backend(SPEC, network.state_dict(), settings)
 
 
+BLOCKS = NetworkSpec("attention-unet", "", 1, 3, dimensions=3)
+NEIGHBOURS = NetworkSpec("unet", "resnet18", 5, 3, (16, 16, 8, 8, 8))
+
+
+def settled(spec: NetworkSpec, *shape: int) -> torch.nn.Module:
+    """A random network whose batch norms have statistics of their own."""
+    torch.manual_seed(0)
+    made = build_network(spec)
+    made(torch.randn(4, spec.in_channels, *shape))
+    return made.eval()
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape"), [(BLOCKS, (16, 32, 48)), (NEIGHBOURS, (64, 96))], ids=["3D", "2.5D"]
+)
+def test_blocks_and_neighbours_give_what_the_network_gives(
+    spec: NetworkSpec, shape: tuple[int, ...]
+) -> None:
+    network = settled(spec, *([64] * 2 if spec.dimensions == 2 else [32] * 3))
+    batch = np.random.default_rng(2).normal(size=(1, spec.in_channels, *shape)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(batch)).numpy()
+    made = open_backend(spec, network.state_dict(), PredictSettings(device="cpu", precision="fp32"))
+    found = made.run(batch)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+    labels = made.labels(batch)
+    assert labels.dtype == np.uint8
+    np.testing.assert_array_equal(labels, found.argmax(1))
+    assert len(np.unique(labels)) > 1
+
+
 def images(*, n: int = 2, height: int = 32, width: int = 64) -> np.ndarray:
     return np.random.default_rng(1).normal(0, 1, (n, 1, height, width)).astype(np.float32)
 

@@ -99,8 +99,6 @@ def probe_shape(spec: NetworkSpec) -> tuple[int, ...]:
     Returns:
         (n, c, [z,] y, x).
     """
-    if "patch" in spec.options:
-        return 1, spec.in_channels, *(int(n) for n in spec.options["patch"])
     if spec.dimensions == 2:
         side = _fitting(PROBE_SIZE, least=spec.least[-1], step=spec.divisor)
         return PROBE_BATCH, spec.in_channels, side, side

@@ -88,12 +88,10 @@ class InputRules:
     Attributes:
         divisors: What each axis ([z,] y, x) must be a multiple of.
         least: What each axis must have at least, in voxels.
-        fixed: Whether ``least`` is the only shape it takes.
     """
 
     divisors: tuple[int, ...]
     least: tuple[int, ...]
-    fixed: bool = False
 
     def pad(self, array: Array) -> Array:
         """Pad the last axes of an array at their ends by its edge, as the network needs it."""
@@ -107,8 +105,6 @@ def input_rules(network: NetworkSpec) -> InputRules:
         network: The network.
     """
     steps = (network.depth_divisor, network.divisor, network.divisor)[3 - network.dimensions :]
-    if "patch" in network.options:
-        return InputRules(steps, tuple(int(n) for n in network.options["patch"]), True)
     return InputRules(steps, network.least)
 
 
@@ -163,23 +159,16 @@ def _plan_blocks(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int
     found: list[tuple[int, int, PredictPlan]] = []
     least = None
     for z, side in _blocks(seen.shape, rules, spec):
-        within = [side if rules.fixed else min(side, _padded(n, 1, rules)) for n in plane]
+        within = [min(side, _padded(n, 1, rules)) for n in plane]
         needed = fixed + min(z, depth) * per_slice + z * math.prod(within) * cost
         least = needed if least is None else min(least, needed)
         if needed > memory:
             continue
-        halos = [_halo(size, step) for size, step in zip((z, side), rules.divisors, strict=False)]
         blocks = math.prod(
-            _count(n, size, halo, step)
-            for n, size, halo, step in zip(
-                seen.shape,
-                (z, side, side),
-                (halos[0], halos[1], halos[1]),
-                rules.divisors,
-                strict=True,
-            )
+            _count(n, size, BLOCK_HALO, step)
+            for n, size, step in zip(seen.shape, (z, side, side), rules.divisors, strict=True)
         )
-        plan = PredictPlan(side, halos[1], blocks, needed, z, halos[0])
+        plan = PredictPlan(side, BLOCK_HALO, blocks, needed, z, BLOCK_HALO)
         found.append((blocks * z * math.prod(within), needed, plan))
     if not found:
         _refuse(seen, least or 0)
@@ -189,15 +178,15 @@ def _plan_blocks(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int
 def _blocks(shape: Sequence[int], rules: InputRules, spec: ModelSpec) -> list[tuple[int, int]]:
     """Depth and side (height and width) that blocks may have."""
     wholes = [_padded(n, axis, rules) for axis, n in ((0, shape[0]), (1, max(shape[1:])))]
-    if rules.fixed:
-        return [(rules.least[0], rules.least[1])]
     if spec.network.global_context and spec.patch_size:
         # Such a network was fitted to so much context, and labels by it.
         fitted = (spec.patch_size[0], spec.patch_size[-1])
         least = [2 * BLOCK_HALO + step for step in rules.divisors]
         z, side = (
-            -(-max(n, a, b) // step) * step
-            for n, a, b, step in zip(fitted, least, rules.least, rules.divisors, strict=False)
+            min(whole, -(-max(n, a, b) // step) * step)
+            for whole, n, a, b, step in zip(
+                wholes, fitted, least, rules.least, rules.divisors, strict=False
+            )
         )
         return [(z, side)]
     choices = []
@@ -212,11 +201,6 @@ def _padded(n: int, axis: int, rules: InputRules) -> int:
     """An axis as the network needs it, if it goes through whole."""
     step = rules.divisors[axis]
     return max(rules.least[axis], -(-n // step) * step)
-
-
-def _halo(size: int, step: int) -> int:
-    """Context around a block along an axis: less where the network's input is that short."""
-    return min(BLOCK_HALO, (size - step) // 2)
 
 
 def _of_resampling(seen: Volume, classes: int) -> int:
