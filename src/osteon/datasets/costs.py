@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from osteon.settings import FitSettings
 
-#: Forward multiply-adds and bytes kept for the backward pass, both for a pixel of the input, and
-#: the channels of the stages, of the encoders with one input channel (counted with PyTorch's
-#: FLOP counter and saved-tensor hooks), and millions of parameters of a U-Net with them.
-_ENCODERS: dict[str, tuple[float, float, tuple[int, ...], float]] = {
-    "resnet18": (34576, 434, (64, 64, 128, 256, 512), 14.3),
-    "resnet34": (71440, 634, (64, 64, 128, 256, 512), 24.4),
-    "resnet50": (79888, 1706, (64, 256, 512, 1024, 2048), 32.5),
-}
 #: Forward and backward pass together, in forward passes.
 _PASSES = 3
 #: Parameters, gradients, two moments of Adam, and a copy of the best weights, 4 bytes each.
 _BYTES_PER_PARAMETER = 20
+#: A moving average of the weights.
+_BYTES_OF_AVERAGE = 4
 #: Python with PyTorch and its libraries loaded; and a process that reads patches.
 _BASE_BYTES, _WORKER_BYTES = 600e6, 250e6
 #: Gradients of activations beside the activations kept.
@@ -37,7 +32,7 @@ class Estimate:
     Attributes:
         patches_per_epoch: Patches in an epoch.
         steps: Steps of the optimiser in all.
-        memory_bytes: Peak memory on a CPU, in bytes; None for a network that is not known here.
+        memory_bytes: Peak memory on a CPU, in bytes; None where the network's costs are not known.
         seconds: Time on this CPU in single precision; the same.
     """
 
@@ -47,8 +42,29 @@ class Estimate:
     seconds: float | None
 
 
+class Costs(Protocol):
+    """What a network takes for one patch, such as ``osteon.networks.NetworkCosts``."""
+
+    @property
+    def parameters(self) -> int:
+        """Parameters that are fitted."""
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of a forward pass, two for each multiply-add."""
+
+    @property
+    def activation_bytes(self) -> int:
+        """Bytes that a forward pass keeps for the backward pass, in single precision."""
+
+
 def estimate(
-    settings: FitSettings, *, slices: int, cache_bytes: float, flops_per_second: float | None = None
+    settings: FitSettings,
+    *,
+    slices: int,
+    cache_bytes: float,
+    costs: Costs | None = None,
+    flops_per_second: float | None = None,
 ) -> Estimate:
     """Estimate what a fit will take.
 
@@ -56,58 +72,32 @@ def estimate(
         settings: The settings.
         slices: Slices that are learned from.
         cache_bytes: Memory that decoded slices will take, in bytes.
+        costs: What the network takes for one patch of these settings; None: memory and time are
+            left open.
         flops_per_second: Speed of convolutions on this CPU; None: taken from a timed matrix
             product (0.1 s).
 
     Returns:
         The estimate: memory to within about a third, time to within a factor of about three.
     """
+    training = settings.training
     patches = slices * settings.patches.per_slice
-    steps = -(-patches // settings.training.batch_size) * settings.training.epochs
-    network = settings.network
-    known = _ENCODERS.get(network.encoder)
-    if known is None or network.architecture != "unet":
+    if settings.mode == "3D":  # as many for each stack of slices as deep as a patch
+        patches = max(1, round(patches / settings.patches.depth))
+    steps = -(-patches // (training.batch_size * training.accumulate)) * training.epochs
+    if costs is None:
         return Estimate(patches, steps, None, None)
-    multiply_adds, kept, channels, parameters = known
-    more_adds, more_kept = decoder_costs(
-        channels, network.decoder_channels or (256, 128, 64, 32, 16)
-    )
-    pixels = settings.patches.size**2
     speed = flops_per_second or _measure()
-    seconds = (multiply_adds + more_adds) * 2 * _PASSES * pixels * patches / speed
-    seconds *= settings.training.epochs
-    if settings.training.max_minutes is not None:
-        seconds = min(seconds, settings.training.max_minutes * 60)
-    batch = min(settings.training.batch_size, max(1, patches))
-    memory = (kept + more_kept) * pixels * batch * _TRANSIENT
-    memory += _BASE_BYTES + cache_bytes + parameters * 1e6 * _BYTES_PER_PARAMETER
-    workers = settings.training.workers
+    seconds = costs.flops * _PASSES * patches * training.epochs / speed
+    if training.max_minutes is not None:
+        seconds = min(seconds, training.max_minutes * 60)
+    batch = min(training.batch_size, max(1, patches))
+    memory = costs.activation_bytes * batch * _TRANSIENT
+    copies = _BYTES_PER_PARAMETER + (_BYTES_OF_AVERAGE if training.average is not None else 0)
+    memory += _BASE_BYTES + cache_bytes + costs.parameters * copies
+    workers = training.workers
     memory += _WORKER_BYTES * (workers if isinstance(workers, int) else 1)
     return Estimate(patches, steps, memory, seconds)
-
-
-def decoder_costs(encoder: tuple[int, ...], decoder: tuple[int, ...]) -> tuple[float, float]:
-    """Count what the decoder of a U-Net takes, for one pixel of the input.
-
-    Each stage doubles the resolution, joins the encoder's features, and has two 3 × 3
-    convolutions; inputs of convolutions, normalisations and activations are kept.
-
-    Args:
-        encoder: Channels of the encoder's five stages, finest first.
-        decoder: Channels of the decoder's five stages, deepest first.
-
-    Returns:
-        Multiply-adds of the forward pass, and bytes kept for the backward pass.
-    """
-    adds = kept = 0.0
-    before = encoder[-1]
-    for stage, channels in enumerate(decoder):
-        skip = encoder[-2 - stage] if stage < len(encoder) - 1 else 0
-        area = 4.0 ** (len(decoder) - 1 - stage)
-        adds += 9 * ((before + skip) * channels + channels**2) / area
-        kept += 4 * (before + skip + 4 * channels) / area
-        before = channels
-    return adds, kept
 
 
 def _measure() -> float:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from osteon.datasets.across import compare_scans
-from osteon.datasets.costs import estimate
+from osteon.datasets.costs import Costs, estimate
 from osteon.datasets.findings import Finding, ordered
 from osteon.datasets.judging import of_error, of_image, of_labels
 from osteon.datasets.look import Look, look
@@ -33,6 +33,7 @@ def check(
     manifest: Manifest,
     *,
     settings: FitSettings | None = None,
+    costs: Costs | None = None,
     reporter: Reporter | None = None,
 ) -> list[Finding]:
     """Examine a dataset.
@@ -43,6 +44,7 @@ def check(
     Args:
         manifest: The dataset.
         settings: Settings of the fit that is planned; None: the defaults.
+        costs: What its network takes for one patch; None: memory and time are not estimated.
         reporter: Told of the progress; where it is stopping, the rest is left out, which a
             finding says.
 
@@ -77,7 +79,7 @@ def check(
         )
     findings += _classes(looks, manifest.labels, _name(manifest))
     findings += compare_scans(looks)
-    findings += _plan(manifest, settings, looks)
+    findings += _plan(manifest, settings, looks, costs)
     return ordered(findings)
 
 
@@ -200,7 +202,9 @@ def _classes(looks: list[Look], scheme: LabelScheme, where: str) -> Iterator[Fin
             )
 
 
-def _plan(manifest: Manifest, settings: FitSettings, looks: list[Look]) -> Iterator[Finding]:
+def _plan(
+    manifest: Manifest, settings: FitSettings, looks: list[Look], costs: Costs | None
+) -> Iterator[Finding]:
     shapes = {s.pair.name: s.pair.labelled for s in looks if s.pair.labelled}
     if not shapes:
         if looks:
@@ -219,10 +223,13 @@ def _plan(manifest: Manifest, settings: FitSettings, looks: list[Look]) -> Itera
         return
     for note in made.notes:
         yield Finding("note", "split", _name(manifest), note)
-    yield from _costs(settings, looks, {part.scan: len(part.slices) for part in made.training})
+    slices = {part.scan: len(part.slices) for part in made.training}
+    yield _takes(settings, looks, slices, costs)
 
 
-def _costs(settings: FitSettings, looks: list[Look], slices: dict[str, int]) -> Iterator[Finding]:
+def _takes(
+    settings: FitSettings, looks: list[Look], slices: dict[str, int], costs: Costs | None
+) -> Finding:
     bytes_needed = sum(
         slices[s.pair.name]
         * int(np.prod(s.pair.image.shape[1:]))
@@ -230,7 +237,7 @@ def _costs(settings: FitSettings, looks: list[Look], slices: dict[str, int]) -> 
         for s in looks
         if s.pair.name in slices
     )
-    found = estimate(settings, slices=sum(slices.values()), cache_bytes=bytes_needed)
+    found = estimate(settings, slices=sum(slices.values()), cache_bytes=bytes_needed, costs=costs)
     text = f"{found.patches_per_epoch} patches an epoch, {found.steps} steps in all"
     if found.memory_bytes is not None and found.seconds is not None:
         text += (
@@ -240,7 +247,7 @@ def _costs(settings: FitSettings, looks: list[Look], slices: dict[str, int]) -> 
         )
     reading = sum(s.seconds for s in looks)
     text += f". Reading all slices once took {_duration(reading)}"
-    yield Finding(
+    return Finding(
         "note",
         "what-a-fit-takes",
         "fit",

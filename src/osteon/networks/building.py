@@ -79,7 +79,8 @@ def idle_parameters(network: nn.Module, spec: NetworkSpec) -> list[nn.Parameter]
     leaves = {name: state[name].requires_grad_() for name in own}
     sides = (_PROBE,) * 2 if spec.dimensions == 2 else (_PROBE_DEPTH, _PROBE, _PROBE)
     image = torch.empty(2, spec.in_channels, *sides, device="meta")
-    logits = cast(torch.Tensor, torch.func.functional_call(network, {**state, **leaves}, (image,)))
+    with torch.random.fork_rng(devices=[]):  # of dropout
+        logits = torch.func.functional_call(network, {**state, **leaves}, (image,))
     found = torch.autograd.grad(logits.sum(), list(leaves.values()), allow_unused=True)
     return [own[name] for name, gradient in zip(leaves, found, strict=True) if gradient is None]
 

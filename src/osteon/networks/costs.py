@@ -55,7 +55,8 @@ def build_on_meta(spec: NetworkSpec) -> torch.nn.Module:
     Raises:
         UsageError: If it cannot be built.
     """
-    with torch.device("meta"), _SmallNumbersOnCpu():
+    # Even a meta tensor that is filled at random moves torch's generator on.
+    with torch.random.fork_rng(devices=[]), torch.device("meta"), _SmallNumbersOnCpu():
         return build_network(spec)
 
 
@@ -88,7 +89,8 @@ def network_costs(spec: NetworkSpec, shape: Sequence[int]) -> NetworkCosts:
     image = torch.empty(count, *shape[1:], device="meta")
     counter = FlopCounterMode(display=False)
     try:
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), counter:
+        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+        with torch.random.fork_rng(devices=[]), hooks, counter:
             logits = network(image)
     except (RuntimeError, ValueError, AssertionError) as error:
         raise cannot_build(spec, error) from error

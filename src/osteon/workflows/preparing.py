@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from osteon.datasets import Finding, Manifest, check, new_manifest
 from osteon.errors import OutputError
 from osteon.events import Reporter
 from osteon.settings import FitSettings
+
+if TYPE_CHECKING:
+    from osteon.networks import NetworkCosts
 
 
 def new_dataset(
@@ -63,9 +67,43 @@ def check_dataset(
 
     Raises:
         InputError: If the manifest cannot be read.
+        UsageError: If the network of the settings cannot be built.
     """
+    manifest, settings = Manifest.load(Path(dataset)), settings or FitSettings()
     return check(
-        Manifest.load(Path(dataset)),
-        settings=settings or FitSettings(),
+        manifest,
+        settings=settings,
+        costs=patch_costs(settings, classes=len(manifest.labels)),
         reporter=reporter or Reporter(),
     )
+
+
+def patch_costs(settings: FitSettings, *, classes: int) -> NetworkCosts:
+    """Count what the network of a fit takes for one patch.
+
+    Args:
+        settings: Settings of the fit.
+        classes: Classes of its labels.
+
+    Returns:
+        The costs; of a network that follows the voxels' shape, as if they were cubes.
+
+    Raises:
+        UsageError: If architecture, encoder, mode and patch do not go together.
+    """
+    # Imported here: making a manifest does not wait for torch.
+    from osteon.networks import NetworkSpec, network_costs
+
+    patches = settings.patches
+    shape: tuple[int, ...] = (patches.size, patches.size)
+    if settings.mode == "3D":
+        shape = (patches.depth, *shape)
+    channels = patches.slices if settings.mode == "2.5D" else 1
+    spec = NetworkSpec.from_settings(
+        settings.network,
+        in_channels=channels,
+        classes=classes,
+        dimensions=len(shape),
+        patch=shape,
+    )
+    return network_costs(spec, (1, channels, *shape))
