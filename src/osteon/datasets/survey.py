@@ -21,9 +21,8 @@ from osteon.volume import Array
 #: Value of the label scheme's first class.
 BACKGROUND = 0
 
-#: Voxels counted at a time: numpy's bincount makes 8 bytes of each.
+#: Voxels counted at a time: what is made of them stays in the processor's cache.
 _CHUNK = 1 << 17
-_VALUES = 256  # of uint8
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -191,14 +190,17 @@ def empty_slices(survey: Survey) -> frozenset[int]:
 
 
 def _count(block: Array, classes: int, *, where: str) -> npt.NDArray[np.int64]:
-    counts = np.zeros(_VALUES, dtype=np.int64)
+    # A comparison a class is many times faster than a histogram where classes are few.
+    values = (*range(classes), IGNORE)
+    counts = np.zeros(len(values), dtype=np.int64)
     flat = block.reshape(-1)
     for start in range(0, flat.size, _CHUNK):
-        counts += np.bincount(flat[start : start + _CHUNK], minlength=_VALUES)
-    strange = np.flatnonzero(counts[classes:IGNORE]) + classes
-    if strange.size:
+        part = flat[start : start + _CHUNK]
+        counts += [np.count_nonzero(part == value) for value in values]
+    if counts.sum() != flat.size:
+        strange = flat[~np.isin(flat, values)][0]
         raise InputError(
-            f"the labels have {strange[0]}, which is none of {classes} classes", where=where
+            f"the labels have {strange}, which is none of {classes} classes", where=where
         )
     return counts[:classes]
 
