@@ -53,8 +53,8 @@ class ModelSpec:
         ranges: What it was fitted to.
         weights_sha256: Digest of the weights, to detect damage.
         provenance: Settings, versions, data hashes and scores of the fit; for people.
-        voxel_size_um: Voxel size in µm that scans are resampled to first (in 2D and 2.5D within
-            the slice alone); None: they stay as they are.
+        voxel_size_um: Voxel size in µm that scans are resampled to first (in 2D within the
+            slice alone); None: they stay as they are.
         patch_size: (y, x) or, in 3D, (z, y, x) of the patches it was fitted with, in pixels;
             empty where unknown.
     """
