@@ -146,13 +146,14 @@ def _network(state: State, metadata: Metadata) -> NetworkSpec:
         )
     architecture, encoder = _architecture(metadata), _encoder(metadata)
     classes, channels = _integer(metadata, "num_classes"), _integer(metadata, "in_channels")
-    # Two stands for a number that is not known yet; what depends on it then says which it is.
-    spec = NetworkSpec(architecture, encoder, channels or 1, classes or 2)
-    shapes = state_shapes(spec) if channels is None or classes is None else {}
+    # What is not known is told by the tensors that depend on it; any number finds those.
+    guess = NetworkSpec(architecture, encoder, channels or 1, classes or 2)
+    shapes = state_shapes(guess) if channels is None or classes is None else {}
     if channels is None:
-        spec = replace(spec, in_channels=_length(state, channel_axes(spec, shapes), "in_channels"))
+        channels = _length(state, channel_axes(guess, shapes), "in_channels")
     if classes is None:
-        spec = replace(spec, classes=_length(state, class_axes(spec, shapes), "num_classes"))
+        classes = _length(state, class_axes(guess, shapes), "num_classes")
+    spec = replace(guess, in_channels=channels, classes=classes)
     return NetworkSpec.from_dict(spec.as_dict())  # its checks of range hold here too
 
 
