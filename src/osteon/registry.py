@@ -15,6 +15,9 @@ from importlib.metadata import entry_points
 
 from osteon.errors import DependencyError, UsageError, warn
 
+#: A longer list of names is no help in a message.
+_MOST_LISTED = 30
+
 
 @dataclass(frozen=True)
 class Row:
@@ -137,10 +140,11 @@ class Table:
             return found
         near = difflib.get_close_matches(wanted, self.names(), n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? " if near else ""
-        raise UsageError(
-            f"{self.name}: there is no '{name}'",
-            mend=f"{hint}choose one of: {', '.join(self.names())}",
-        )
+        names = self.names()
+        listed = f"choose one of: {', '.join(names)}"
+        if len(names) > _MOST_LISTED:
+            listed = "`osteon model list` prints them all"
+        raise UsageError(f"{self.name}: there is no '{name}'", mend=hint + listed)
 
     def load(self, name: str) -> object:
         """Import and return the implementation of a row.

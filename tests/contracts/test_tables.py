@@ -7,12 +7,10 @@ import pkgutil
 from typing import Any, get_args
 
 import pytest
-import torch
 from pydantic import BaseModel
 
 from osteon import tables
 from osteon.errors import UsageError
-from osteon.networks import NetworkSpec, build_network
 from osteon.registry import Row, Table
 from osteon.settings import (
     FitSettings,
@@ -22,9 +20,7 @@ from osteon.settings import (
     ScheduleSettings,
     load_settings,
 )
-from osteon.tables.encoders import ENCODERS
 from osteon.tables.losses import LOSSES
-from osteon.tables.networks import ARCHITECTURES
 
 
 def _tables() -> list[Table]:
@@ -32,7 +28,8 @@ def _tables() -> list[Table]:
         importlib.import_module(f"{tables.__name__}.{m.name}")
         for m in pkgutil.iter_modules(tables.__path__)
     ]
-    return [value for module in modules for value in vars(module).values() if type(value) is Table]
+    found = [value for module in modules for value in vars(module).values() if type(value) is Table]
+    return list(dict.fromkeys(found))  # one table may use another
 
 
 TABLES = _tables()
@@ -51,6 +48,16 @@ CHOSEN_BY: dict[str, tuple[type[Any], str]] = {
 }
 NOT_SETTINGS = {"formats", "metrics"}
 CHOICES = [p for p in ROWS if p.values[0].name in CHOSEN_BY]  # type: ignore[union-attr]
+
+
+#: What else must be chosen for a row.
+WITH = {"dpt": ["network.encoder=tu-vit_tiny_patch16_224"]}
+
+
+def also(row: Row) -> list[str]:
+    if 2 not in row.capabilities.get("dimensions", (2,)):  # type: ignore[operator]
+        return ["mode=3D"]
+    return WITH.get(row.name, [])
 
 
 def chosen(settings: BaseModel, place: str) -> str:
@@ -79,7 +86,7 @@ def test_a_row_loads_and_explains_itself(table: Table, row: Row) -> None:
 def test_a_row_can_be_chosen_in_the_settings(table: Table, row: Row) -> None:
     kind, place = CHOSEN_BY[table.name]
     for spelling in (row.name, *row.aliases):
-        made = load_settings(kind, overrides=[f"{place}={spelling}"])
+        made = load_settings(kind, overrides=[f"{place}={spelling}", *also(row)])
         assert chosen(made, place) == row.name
 
 
@@ -108,30 +115,3 @@ def test_a_choice_with_parameters_is_complete(union: Any) -> None:
         assert (kind.__doc__ or "").strip()
         for name, field in kind.model_fields.items():
             assert name == "name" or field.description
-
-
-@pytest.mark.parametrize("encoder", ENCODERS.names())
-@pytest.mark.parametrize("architecture", ARCHITECTURES.names())
-class TestNetwork:
-    def build(self, architecture: str, encoder: str, *, in_channels: int = 1) -> torch.nn.Module:
-        torch.manual_seed(0)
-        spec = NetworkSpec(architecture, encoder, in_channels, 3, (16, 16, 8, 8, 8))
-        return build_network(spec).eval()
-
-    def test_the_divisor_is_the_networks_stride(self, architecture: str, encoder: str) -> None:
-        # Tiles that do not start at its multiples would be seen on another grid.
-        network = self.build(architecture, encoder)
-        divisor = NetworkSpec(architecture, encoder, 1, 3, (16, 16, 8, 8, 8)).divisor
-        image = torch.randn(1, 1, divisor, 3 * divisor)
-        with torch.inference_mode():
-            assert network(image).shape[2:] == image.shape[2:]
-            assert network.encoder(image)[-1].shape[2:] == (1, 3)
-
-    def test_every_parameter_and_pixel_counts(self, architecture: str, encoder: str) -> None:
-        network = self.build(architecture, encoder, in_channels=2)
-        image = torch.randn(1, 2, 32, 32, requires_grad=True)
-        network(image).square().sum().backward()
-        unused = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.any()]
-        assert unused == []
-        assert image.grad is not None
-        assert (image.grad != 0).float().mean() > 0.99
