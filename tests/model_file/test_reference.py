@@ -72,6 +72,41 @@ def test_it_gives_the_same_logits(theirs: Path) -> None:
         assert torch.equal(ours(image), network()(image))
 
 
+@pytest.mark.parametrize(
+    ("name", "kind", "encoder"),
+    [
+        ("UNet++", smp.UnetPlusPlus, "resnet18"),
+        ("FPN", smp.FPN, "efficientnet-b0"),
+        ("PSPNet", smp.PSPNet, "resnet18"),
+        ("DeepLabV3+", smp.DeepLabV3Plus, "mobilenet_v2"),
+        ("Linknet", smp.Linknet, "resnet18"),
+        ("MAnet", smp.MAnet, "resnet18"),
+        ("UPerNet", smp.UPerNet, "resnet18"),
+        ("Segformer", smp.Segformer, "mit_b0"),
+        ("U-Net", smp.Unet, "vgg11_bn"),
+    ],
+)
+def test_every_architecture_of_the_original(
+    name: str, kind: Any, encoder: str, tmp_path: Path
+) -> None:
+    torch.manual_seed(8)
+    theirs = kind(encoder, encoder_weights=None, in_channels=3, classes=2)
+    changes = {"num_classes": 2, "in_channels": 3, "mode": "2.5D"}
+    told = metadata(model_arch=name, backbone=encoder, **changes)
+    model = load_model(write(tmp_path / "a.pth", theirs.state_dict(), told))
+    ours = build_network(model.spec.network)
+    load_weights(ours, model.weights)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(ours.eval()(image), theirs.eval()(image))
+    write_reference(tmp_path / "b.pth", model)
+    back = torch.load(tmp_path / "b.pth", weights_only=True)
+    assert (back["metadata"]["model_arch"], back["metadata"]["backbone"]) == (name, encoder)
+    count = sum(p.numel() for p in theirs.parameters())
+    assert back["metadata"]["param_count"] == count
+    theirs.load_state_dict(back["model_state"], strict=True)
+
+
 def test_the_name_of_the_file_does_not_matter(theirs: Path) -> None:
     other = theirs.rename(theirs.with_name("model.safetensors"))
     assert load_model(other).spec.network.encoder == "resnet18"
@@ -361,6 +396,11 @@ def test_the_names_of_the_classes_come_back(tmp_path: Path) -> None:
         (
             {"network": NetworkSpec("unet", "resnet18", 1, 3, (16, 16, 8, 8, 8))},
             "own decoder",
+        ),
+        ({"network": NetworkSpec("pan", "resnet18", 1, 3)}, "original has no pan"),
+        (
+            {"network": NetworkSpec("unet", "resnet18", 1, 3, dimensions=3), "mode": "3D"},
+            "3D networks are of another library",
         ),
     ],
 )

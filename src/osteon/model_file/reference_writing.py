@@ -16,7 +16,6 @@ from osteon.files import write_bytes
 from osteon.model_file.reference import ARCHITECTURE_NAMES, CLASS_NAMES, RECIPE_NAMES
 from osteon.model_file.shapes import build_aside
 from osteon.model_file.spec import Model, ModelSpec
-from osteon.networks import parameter_count
 
 #: The entries of the original's metadata, in its order.
 METADATA = (
@@ -94,7 +93,7 @@ def reference_metadata(spec: ModelSpec) -> dict[str, Any]:
         "backbone": spec.network.encoder,
         "in_channels": spec.network.in_channels,
         "mode": spec.mode,
-        "param_count": parameter_count(build_aside(spec.network)),
+        "param_count": sum(p.numel() for p in build_aside(spec.network).parameters()),
         "best_val_score": best.get("val_mean_iou"),
         "best_epoch": best.get("epoch"),
     }
