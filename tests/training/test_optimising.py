@@ -18,7 +18,7 @@ from osteon.networks import build_network
 from osteon.training.averaging import decay_at, moving_average
 from osteon.training.module import FitModule, learning_rate_factor, parameter_groups
 
-from .toys import SPEC, StopAt, run, settings
+from .toys import SPEC, StopAt, Toy, run, settings
 
 
 class Small(torch.nn.Module):
@@ -117,12 +117,19 @@ def test_accumulated_gradients_are_the_mean_of_the_batches(tmp_path: Path) -> No
 
     assert torch.allclose(gradient([slice(0, 4)]), gradient([slice(0, 2), slice(2, 4)]), atol=1e-6)
     outcome = run(tmp_path, "training.accumulate=2", "training.batch_size=2", "training.epochs=2")
-    assert outcome.plan.steps_per_epoch == 2  # 6 patches: 2 × 2 and 2 × 1
+    assert outcome.plan.steps_per_epoch == 2  # 6 patches: 2 × 2, then the other two twice
     assert [row.step for row in outcome.history] == [2, 4]
 
 
 def test_accumulation_steps_as_often_as_the_plan_says(tmp_path: Path) -> None:
-    run(tmp_path, "training.accumulate=3", "training.batch_size=1", "training.epochs=2")
+    run(
+        tmp_path,
+        "training.accumulate=3",
+        "training.batch_size=1",
+        "training.epochs=2",
+        "patches.size=64",
+        source=Toy(6, size=64),
+    )
     state = torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)
     steps = {int(s["step"]) for s in state["optimizer_states"][0]["state"].values()}
     assert steps == {4}
@@ -138,6 +145,18 @@ def test_accumulation_and_average_survive_a_stop(step: int, tmp_path: Path) -> N
     assert [r.train_loss for r in resumed.history] == pytest.approx(
         [r.train_loss for r in unbroken.history], rel=1e-9
     )
+
+
+def test_single_patches_too_small_for_the_network_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="single patches"):
+        run(tmp_path, "training.batch_size=1")
+
+
+def test_a_lone_last_patch_is_learned_from(tmp_path: Path) -> None:
+    # 5 patches in batches of 4 leave one, of which batch normalisation alone could make nothing.
+    outcome = run(tmp_path, source=Toy(5), tiles=None)
+    assert outcome.plan.steps_per_epoch == 2
+    assert len(outcome.history) == 3
 
 
 def test_clipping_bounds_the_step(tmp_path: Path) -> None:
@@ -236,9 +255,9 @@ def test_a_plateau_lowers_the_learning_rate(
         tmp_path, "schedule=plateau", "schedule.patience=1", "schedule.factor=0.5",
         "training.epochs=7",
     )  # fmt: skip
-    # Epochs 3 and 4 are no better than 2: lowered after 4; 6 and 7 no better than 5: after 7.
+    # Epochs 3 and 4 are no better than 2: lowered for the 5th, which is better.
     rates = [row.learning_rate for row in outcome.history]
-    assert rates == pytest.approx([1e-3] * 3 + [5e-4] * 3 + [2.5e-4])
+    assert rates == pytest.approx([1e-3] * 4 + [5e-4] * 3)
 
 
 def test_a_plateau_remembers_what_it_saw_before_a_stop(

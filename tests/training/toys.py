@@ -13,7 +13,8 @@ from osteon.networks import NetworkSpec
 from osteon.settings import FitSettings, load_settings
 from osteon.training import FitData, FitFolder, FitOutcome, fit
 
-SPEC = NetworkSpec("unet", "resnet18", 1, 3, (16, 16, 8, 8, 8))
+#: 196,000 parameters: what is tested here is not the network.
+SPEC = NetworkSpec("unet", "tu-lcnet_035", 1, 3, (16, 16, 8, 8, 8))
 ITEMS = 6
 SIZE = 32
 
@@ -24,13 +25,16 @@ class Toy:
 
     items: int = ITEMS
     value: float = 1.0
+    size: int = SIZE
 
     def __len__(self) -> int:
         return self.items
 
     def item(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng([epoch, index])
-        labels = np.kron(rng.integers(0, 3, (4, 4)), np.ones((8, 8))).astype(np.uint8)
+        labels = np.kron(rng.integers(0, 3, (4, 4)), np.ones((self.size // 4,) * 2)).astype(
+            np.uint8
+        )
         image = labels.astype(np.float32) * self.value + rng.normal(0, 0.1, labels.shape)
         return image[np.newaxis].astype(np.float32), labels
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from osteon.prediction.checks import check_ranges
 from osteon.prediction.engine import Predicted, PredictionStopped, predict
-from osteon.prediction.plan import HALO, PredictPlan, parse_memory, plan_prediction
+from osteon.prediction.plan import HALO, PredictPlan, plan_prediction
 
 __all__ = [
     "HALO",
@@ -17,7 +17,6 @@ __all__ = [
     "Predicted",
     "PredictionStopped",
     "check_ranges",
-    "parse_memory",
     "plan_prediction",
     "predict",
 ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -32,8 +31,6 @@ _BLOCK_COPIES = 6
 _PLANE_COPIES = 3
 _FLOAT = 4
 
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
-
 
 @dataclass(frozen=True)
 class PredictPlan:
@@ -59,26 +56,6 @@ class PredictPlan:
     def whole(self) -> bool:
         """Whether a slice (3D: the scan) goes through the network at once."""
         return self.tiles == 1
-
-
-def parse_memory(text: str) -> int:
-    """Turn an amount of memory such as ``2GiB`` or ``800 MB`` into bytes.
-
-    Args:
-        text: A number with an optional unit: B, kB, MB, GB, KiB, MiB, GiB.
-
-    Returns:
-        Bytes.
-
-    Raises:
-        UsageError: If it is not an amount of memory.
-    """
-    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?)?b?\s*", text.lower())
-    if match is None or float(match[1]) <= 0:
-        raise UsageError(
-            f"'{text}' is not an amount of memory", where="memory", mend="such as 2GiB or 800MB"
-        )
-    return int(float(match[1]) * _UNITS[match[2] or ""])
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,14 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from safetensors.torch import load_file
+from torch import nn
 
 from osteon.datasets import PatchSource
 from osteon.errors import InputError
 from osteon.events import Reporter
 from osteon.files import write_json
 from osteon.losses import build_loss
+from osteon.model_file import Start, encoder_parameters, start_weights
 from osteon.networks import NetworkSpec, build_network
 from osteon.settings import FitSettings
 from osteon.training.data import FitData
@@ -32,7 +34,6 @@ from osteon.training.signals import KeepSigterm
 from osteon.training.stream import BatchStream, Order
 from osteon.training.usage import Usage
 from osteon.training.watch import Watch, Weights
-from osteon.training.weights import encoder_parameters, start_weights
 
 _PRECISION: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 _ACCELERATOR = {"cpu": "cpu", "cuda": "gpu", "mps": "mps"}
@@ -52,7 +53,7 @@ class FitOutcome:
         seconds: Wall time of this call.
         usage: Memory and GPU that it took.
         device: What it ran on.
-        notes: What there is to be said of the weights it started from.
+        start: Where its first weights came from; None if it went on with others.
     """
 
     weights: Weights
@@ -64,7 +65,7 @@ class FitOutcome:
     seconds: float
     usage: Usage
     device: str
-    notes: tuple[str, ...] = ()
+    start: Start | None = None
 
 
 def fit(
@@ -106,7 +107,9 @@ def fit(
     resume = agree(where, lambda: resume and folder.last.exists())
     torch.manual_seed(settings.seed)
     network = build_network(spec)
-    notes = () if resume else start_weights(network, spec, settings.network, labels=data.labels)
+    start = None
+    if not resume:
+        start = start_weights(network, spec, settings.network.weights, labels=data.labels)
     network = network.to(device)
     loss = build_loss(settings.loss, classes=spec.classes, class_weights=data.class_weights)
     machine = Machine(device, where.world, started)
@@ -140,7 +143,7 @@ def fit(
         settings=settings,
         total_steps=plan.total_steps,
         arithmetic=plan.arithmetic,
-        encoder=encoder_parameters(network, spec),
+        encoder=_encoder(network, spec, settings),
         rank=where.rank,
     )
     with _repeatable(device):
@@ -155,8 +158,13 @@ def fit(
         seconds=time.monotonic() - started,
         usage=watch.meter.usage(),
         device=str(device),
-        notes=notes,
+        start=start,
     )
+
+
+def _encoder(network: nn.Module, spec: NetworkSpec, settings: FitSettings) -> set[str]:
+    alike = settings.network.encoder_learning_rate == 1
+    return set() if alike else encoder_parameters(network, spec)
 
 
 def _stream(source: PatchSource, settings: FitSettings, plan: FitPlan, where: Place) -> BatchStream:

@@ -15,7 +15,7 @@ from torch import nn
 
 from osteon.backends.precision import PROBE_BATCH, PROBE_SIZE, Arithmetic, probe
 from osteon.datasets import GridTiles, PatchSource
-from osteon.errors import InputError
+from osteon.errors import InputError, UsageError
 from osteon.labels import IGNORE
 from osteon.networks import NetworkSpec
 from osteon.settings import FitSettings
@@ -157,6 +157,8 @@ def make_plan(
         purpose=f"fit {spec.architecture}/{spec.encoder}/{spec.decoder_channels}",
         dimensions=spec.dimensions,
     )
+    if training.batch_size < 2 * machine.processes:
+        trial.refuse_single_patches(source, arithmetic)
     step_items = training.batch_size * training.accumulate
     per_epoch = math.ceil(len(source) / step_items)
     total = training.epochs * per_epoch
@@ -253,7 +255,7 @@ class _Trial:
         edges: tuple[int, ...] = (PROBE_SIZE, PROBE_SIZE)
         if spec.dimensions == 3:
             edges = (PROBE_DEPTH, PROBE_SIZE_3D, PROBE_SIZE_3D)
-        required = spec.options.get("size")
+        required = spec.options.get("patch")
         if required is not None:  # networks that take inputs of one size alone
             edges = tuple(required)
         self._image_shape = (PROBE_BATCH, spec.in_channels, *edges)
@@ -270,6 +272,23 @@ class _Trial:
             logits = self._network(images.to(memory_format=arithmetic.memory_format))
         self._loss(logits, labels).backward()
         self._network.zero_grad()
+
+    def refuse_single_patches(self, source: PatchSource, arithmetic: Arithmetic) -> None:
+        """Raise if the network cannot learn from one patch at a time."""
+        image, labels = source.item(0, 0)
+        try:
+            self._step(
+                torch.from_numpy(image)[None].to(self._device),
+                torch.from_numpy(labels)[None].to(self._device),
+                arithmetic,
+            )
+        except ValueError as error:  # so torch's batch normalisation refuses
+            raise UsageError(
+                "this network cannot learn from single patches: its batch normalisation needs "
+                "more than one",
+                where="training.batch_size",
+                mend="set training.batch_size to at least 2 for each device",
+            ) from error
 
     def time_patches(self, source: PatchSource, arithmetic: Arithmetic) -> tuple[float, float]:
         """Seconds to load and to learn from one patch."""

@@ -62,6 +62,8 @@ class Order:
     ):
         self._items, self._seed, self._total, self._place = items, seed, total, place
         self._accumulate = accumulate
+        # Batch normalisation can learn nothing from a single patch; some networks refuse it.
+        self._least = min(2, max(1, batch_size // place.world))
         self._step_items = batch_size * accumulate
         self.per_epoch = math.ceil(items / self._step_items)
         self.position = 0
@@ -73,16 +75,17 @@ class Order:
                 epoch = step // self.per_epoch
                 order = np.random.default_rng([self._seed, epoch]).permutation(self._items)
             first = step % self.per_epoch * self._step_items
-            for batch in _shares(order[first : first + self._step_items], self._accumulate):
-                mine = _shares(batch, self._place.world)[self._place.rank]
+            items = order[first : first + self._step_items]
+            for batch in self._shares(items, self._accumulate, self._least * self._place.world):
+                mine = self._shares(batch, self._place.world, self._least)[self._place.rank]
                 yield [(epoch, int(i)) for i in mine]
 
-
-def _shares(items: Any, count: int) -> list[Any]:
-    """Cut items into equal shares; the last step of an epoch may have too few: then some repeat."""
-    if len(items) < count:
-        items = np.resize(items, count)
-    return np.array_split(items, count)
+    @staticmethod
+    def _shares(items: Any, count: int, least: int) -> list[Any]:
+        """Cut items into equal shares; the last of an epoch may be too few: then some repeat."""
+        if len(items) < count * least:
+            items = np.resize(items, count * least)
+        return np.array_split(items, count)
 
 
 def _leave_interrupts_to_the_main_process(worker: int) -> None:

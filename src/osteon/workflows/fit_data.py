@@ -25,10 +25,10 @@ from osteon.datasets import (
     survey,
     validation_tiles,
 )
+from osteon.datasets.caching import cached_pair
 from osteon.errors import UsageError
 from osteon.events import Reporter
 from osteon.files import parse_memory
-from osteon.formats import for_random_reads
 from osteon.intensity import Statistics
 from osteon.networks import NetworkSpec
 from osteon.settings import FitSettings
@@ -164,8 +164,7 @@ def complete(
     choice = settings.training.disk_cache
     seen = []
     for pair in opened.pairs:
-        image = for_random_reads(pair.image, choice=choice, memory_bytes=memory, reporter=reporter)
-        pair = replace(pair, image=image)
+        pair = cached_pair(pair, choice=choice, memory_bytes=memory, reporter=reporter)
         if settings.voxel_size is not None:
             statistics = examined.statistics[pair.name]
             pair = resample_pair(

@@ -5,52 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
-import numpy as np
-
-from osteon.backends import open_backend
-from osteon.datasets import Manifest, Pair, Part, Split
+from osteon.datasets import Pair, Split
 from osteon.events import Reporter
-from osteon.intensity import Statistics, normalise
 from osteon.model_file import Model
-from osteon.patches import pad_to_multiple
-from osteon.prediction import HALO
+from osteon.networks import NetworkSpec
 from osteon.registry import Table
-from osteon.reports import FitReport, SlicePicture, write_fit_report
-from osteon.settings import FitSettings, PredictSettings
-from osteon.tables.choices import ARCHITECTURES, ENCODERS
+from osteon.reports import FitReport, write_fit_report
+from osteon.settings import FitSettings
+from osteon.tables.encoders import ENCODERS
+from osteon.tables.networks import ARCHITECTURES
 from osteon.training import FitFolder, FitOutcome
-from osteon.workflows.record import machine, versions
-
-#: Validation slices that the report shows, spread over the scans.
-MOST_PICTURES = 6
-#: A larger slice is shown by its middle part: the report is no place for a gigapixel.
-LARGEST_PICTURE = 2048
-
-
-class Prepared(Protocol):
-    """What the report needs to know of the data."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """The dataset."""
-
-    @property
-    def pairs(self) -> tuple[Pair, ...]:
-        """The opened scans."""
-
-    @property
-    def division(self) -> Split:
-        """The split."""
-
-    @property
-    def statistics(self) -> dict[str, Statistics]:
-        """Statistics of the scans' grey values."""
-
-    @property
-    def hashes(self) -> dict[str, dict[str, str]]:
-        """Hashes of the data."""
+from osteon.training.plan import WEIGHTS
+from osteon.workflows.fit_data import Prepared
+from osteon.workflows.fit_pictures import pictures
+from osteon.workflows.record import count, machine, versions
 
 
 def write_report(
@@ -60,6 +30,7 @@ def write_report(
     model: Model,
     prepared: Prepared,
     settings: FitSettings,
+    costs: Mapping[str, Any],
     reporter: Reporter,
 ) -> Path:
     """Write ``report.html`` into a run folder.
@@ -70,6 +41,7 @@ def write_report(
         model: The fitted model.
         prepared: The data.
         settings: The settings.
+        costs: What it took.
         reporter: Told of the progress.
 
     Returns:
@@ -85,14 +57,14 @@ def write_report(
         path,
         FitReport(
             title=f"Fit of {model.spec.name}",
-            summary=_summary(outcome, prepared, settings),
-            warnings=_warnings(outcome, prepared.division),
+            summary=_summary(outcome, prepared, settings, model.spec.network),
+            warnings=_warnings(outcome, prepared.division, model),
             history=[row.flat(labels.names) for row in outcome.history],
             best_epoch=outcome.best_epoch,
             scheme=labels,
             split=_split_rows(prepared.pairs, prepared.division),
-            pictures=_pictures(model, prepared, reporter),
-            settings={**used, "plan": outcome.plan.as_dict()},
+            pictures=pictures(model, prepared, reporter),
+            settings={**used, "costs": costs},
             versions={**versions(), **machine(), "ran on": outcome.device},
             files={
                 "dataset": str(prepared.manifest.path),
@@ -111,20 +83,14 @@ def _joined(hashes: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {digest[:16]}…" for name, digest in hashes.items())
 
 
-def _summary(outcome: FitOutcome, prepared: Prepared, settings: FitSettings) -> list[str]:
-    division, network = prepared.division, settings.network
-    scans = len(division.training)
-    slices = sum(len(part.slices) for part in division.training)
-    plan = outcome.plan
-    sentences = [
-        f"A {_title(ARCHITECTURES, network.architecture)} with "
-        f"{_title(ENCODERS, network.encoder)} as encoder was fitted to {slices} slices "
-        f"of {scans} scan{'s' if scans != 1 else ''}: {len(outcome.history)} epochs, "
-        f"{min(plan.total_steps, outcome.history[-1].step if outcome.history else 0)} steps of "
-        f"{settings.training.batch_size} patches of {settings.patches.size} × "
-        f"{settings.patches.size} pixels, in {_duration(outcome.seconds)}."
-    ]
-    best = outcome.history[outcome.best_epoch - 1] if outcome.best_epoch else None
+def _summary(
+    outcome: FitOutcome, prepared: Prepared, settings: FitSettings, spec: NetworkSpec
+) -> list[str]:
+    sentences = [_what_was_done(outcome, prepared, settings, spec)]
+    plan, best = (
+        outcome.plan,
+        outcome.history[outcome.best_epoch - 1] if outcome.best_epoch else None,
+    )
     if best is not None and not math.isnan(best.val_mean_iou):
         classes = ", ".join(
             f"{name} {value:.3f}"
@@ -136,11 +102,39 @@ def _summary(outcome: FitOutcome, prepared: Prepared, settings: FitSettings) -> 
         )
     elif best is not None:
         sentences.append("Nothing was kept back to measure it; the model is that of the last step.")
+    if plan.measured != WEIGHTS:
+        sentences.append(f"What was measured and kept is the {plan.measured}.")
+    if outcome.converged:
+        sentences.append(f"The fit ended by itself: {outcome.converged}.")
     return sentences
 
 
-def _warnings(outcome: FitOutcome, division: Split) -> list[str]:
-    warnings = list(division.notes)
+def _what_was_done(
+    outcome: FitOutcome, prepared: Prepared, settings: FitSettings, spec: NetworkSpec
+) -> str:
+    plan, patches = outcome.plan, settings.patches
+    parts = prepared.division.training
+    slices = sum(len(part.slices) for part in parts)
+    steps = min(plan.total_steps, outcome.history[-1].step if outcome.history else 0)
+    edges, unit = [patches.size, patches.size], "pixels"
+    if settings.mode == "3D":
+        edges, unit = [patches.depth, *edges], "voxels"
+    size = " × ".join(map(str, edges))
+    neighbours = f" with {patches.slices} neighbouring slices" if settings.mode == "2.5D" else ""
+    batch = f"{settings.training.batch_size * plan.accumulate} patches"
+    encoder = f" with {_title(ENCODERS, spec.encoder)} as encoder" if spec.encoder else ""
+    resampled = f", resampled to {settings.voxel_size:g} µm," if settings.voxel_size else ""
+    return (
+        f"A {_title(ARCHITECTURES, spec.architecture)}{encoder} was fitted in {settings.mode} to "
+        f"{slices} slices of {count(len(parts), 'scan')}{resampled}{neighbours}: "
+        f"{count(len(outcome.history), 'epoch')}, {count(steps, 'step')} of {batch} of {size} "
+        f"{unit}, in {_duration(outcome.seconds)}."
+    )
+
+
+def _warnings(outcome: FitOutcome, division: Split, model: Model) -> list[str]:
+    notes = model.spec.provenance.get("start", {}).get("notes", [])
+    warnings = [*division.notes, *notes]
     if outcome.stopped:
         warnings.append(
             f"The fit was stopped early ({outcome.stopped}); osteon fit --resume goes on with it."
@@ -173,56 +167,3 @@ def _split_rows(pairs: Sequence[Pair], division: Split) -> list[dict[str, object
         for role, parts in (("training", division.training), ("validation", division.validation))
         for part in parts
     ]
-
-
-def _chosen(parts: Sequence[Part]) -> list[tuple[str, int]]:
-    """Slices at even distances of each part, by rule, so that nobody picks the beautiful ones."""
-    if not parts:
-        return []
-    each = max(1, MOST_PICTURES // len(parts))
-    chosen = []
-    for part in parts[:MOST_PICTURES]:
-        n = len(part.slices)
-        count = min(each, n)
-        chosen += [(part.scan, part.slices[(2 * i + 1) * n // (2 * count)]) for i in range(count)]
-    return chosen
-
-
-def _pictures(model: Model, prepared: Prepared, reporter: Reporter) -> list[SlicePicture]:
-    validation = prepared.division.validation
-    chosen = _chosen(validation)
-    if not chosen:
-        return []
-    backend = open_backend(model.spec.network, model.weights, PredictSettings())
-    pairs = {pair.name: pair for pair in prepared.pairs}
-    pictures = []
-    with reporter.stage("report", total=len(chosen), unit="slice") as progress:
-        for name, z in chosen:
-            pair = pairs[name]
-            _, height, width = pair.image.shape
-            box = [_middle(n) for n in (height, width)]
-            image = pair.image.read(slice(z, z + 1), *box)[0]
-            inputs = normalise(image, prepared.statistics[name])
-            padded = pad_to_multiple(inputs, model.spec.network.divisor)
-            labels = backend.labels(np.ascontiguousarray(padded)[np.newaxis, np.newaxis])[0]
-            truth = pair.labels.read(slice(z, z + 1), *box)[0] if pair.labels else None
-            pictures.append(
-                SlicePicture(
-                    name,
-                    z,
-                    image,
-                    labels[: image.shape[0], : image.shape[1]],
-                    truth,
-                    pair.image.geometry.voxel_size[2],
-                    "The middle of the slice." if max(height, width) > LARGEST_PICTURE else "",
-                )
-            )
-            progress.advance()
-    return pictures
-
-
-def _middle(n: int) -> slice:
-    if n <= LARGEST_PICTURE:
-        return slice(0, n)
-    start = (n - LARGEST_PICTURE) // 2 // HALO * HALO
-    return slice(start, start + LARGEST_PICTURE)

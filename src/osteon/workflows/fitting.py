@@ -12,7 +12,7 @@ import yaml
 from osteon.datasets import Part, Split
 from osteon.events import Reporter
 from osteon.intensity import load_recipe
-from osteon.model_file import Model, ModelSpec, TrainingRanges, save_model
+from osteon.model_file import Model, ModelSpec, TrainingRanges, check_start, save_model
 from osteon.networks import network_costs
 from osteon.settings import FitSettings
 from osteon.settings.base import SCHEMA as SETTINGS_SCHEMA
@@ -28,7 +28,16 @@ from osteon.workflows.fit_data import (
     provenance,
 )
 from osteon.workflows.fit_report import write_report
-from osteon.workflows.record import count, finite, machine, now, versions, write_json, write_text
+from osteon.workflows.record import (
+    count,
+    finite,
+    machine,
+    now,
+    read_json,
+    versions,
+    write_json,
+    write_text,
+)
 from osteon.workflows.run_folder import (
     amend,
     check_unchanged,
@@ -128,8 +137,10 @@ def fit(
     examined = agree(place, lambda: examine(opened, settings, reporter))
     prepared = agree(place, lambda: complete(opened, examined, settings, reporter))
     spec = _model_spec(prepared, settings, folder)
+    start = agree(place, lambda: _start(folder, spec, settings, resume=resume))
+    spec = replace(spec, provenance={**spec.provenance, "start": start})
     data = fit_data(prepared, settings, spec.network)
-    agree(place, lambda: _begin(folder, prepared, settings, resume=resume, to=reporter))
+    agree(place, lambda: _begin(folder, prepared, settings, start, resume=resume, to=reporter))
     if not place.leads:
         # Another process leads the fit, tells of it and writes it down.
         outcome = fit_network(spec.network, data, settings, folder=folder, resume=resume)
@@ -154,8 +165,24 @@ def devices_asked(out: str | Path, settings: FitSettings | None) -> int | str:
     return chosen.training.devices
 
 
+def _start(
+    folder: FitFolder, spec: ModelSpec, settings: FitSettings, *, resume: bool
+) -> dict[str, Any]:
+    """What the first weights are; a fit that goes on no longer needs their file."""
+    if resume and (folder.path / "run.json").exists():
+        recorded = read_json(folder.path / "run.json").get("start")
+        return recorded if isinstance(recorded, dict) else {}
+    return check_start(spec.network, settings.network.weights, labels=spec.labels).as_dict()
+
+
 def _begin(
-    folder: FitFolder, prepared: Prepared, settings: FitSettings, *, resume: bool, to: Reporter
+    folder: FitFolder,
+    prepared: Prepared,
+    settings: FitSettings,
+    start: Mapping[str, Any],
+    *,
+    resume: bool,
+    to: Reporter,
 ) -> None:
     if (folder.path / "run.json").exists() and resume:
         dataset = Path(prepared.manifest.path or "")
@@ -163,9 +190,11 @@ def _begin(
         amend(folder, {"status": "running"})
     else:
         clear(folder.path)
-        _write_start(folder, prepared, settings)
+        _write_start(folder, prepared, settings, start)
         to.stop.watch(folder.stop_file)
     _announce(prepared, to)
+    for note in start.get("notes", []):
+        to.message("fit", f"note: {note}")
 
 
 def _fit_run(folder: FitFolder, outcome: FitOutcome, division: Split) -> FitRun:
@@ -198,8 +227,6 @@ def _run(
         reporter=to,
         on_best=keep,
     )
-    for note in outcome.notes:
-        to.message("fit", f"note: {note}")
     costs = _costs(spec, outcome)
     spec = replace(spec, provenance={**spec.provenance, "costs": costs})
     if outcome.best_epoch is None or not model_path.exists():
@@ -225,7 +252,7 @@ def _costs(spec: ModelSpec, outcome: FitOutcome) -> dict[str, Any]:
     network, patch = spec.network, spec.patch_size
     counted = network_costs(network, (1, network.in_channels, *patch))
     measuring = [r.val_seconds for r in outcome.history if r.val_seconds == r.val_seconds]
-    return finite(
+    found: dict[str, Any] = finite(
         {
             "parameters": counted.parameters,
             "gflops_per_patch": counted.flops / 1e9,
@@ -241,6 +268,7 @@ def _costs(spec: ModelSpec, outcome: FitOutcome) -> dict[str, Any]:
             "plan": outcome.plan.as_dict(),
         }
     )
+    return found
 
 
 def _announce(prepared: Prepared, reporter: Reporter) -> None:
@@ -260,7 +288,9 @@ def _extent(parts: Sequence[Part]) -> str:
     return f"{count(slices, 'slice')} of {count(len(parts), 'scan')}"
 
 
-def _write_start(folder: FitFolder, prepared: Prepared, settings: FitSettings) -> None:
+def _write_start(
+    folder: FitFolder, prepared: Prepared, settings: FitSettings, start: Mapping[str, Any]
+) -> None:
     dump = {"schema": SETTINGS_SCHEMA, **settings.model_dump(mode="json")}
     write_text(folder.path / "settings.yaml", yaml.safe_dump(dump, sort_keys=False))
     prepared.manifest.save(folder.path / "dataset.toml", overwrite=True)
@@ -275,6 +305,7 @@ def _write_start(folder: FitFolder, prepared: Prepared, settings: FitSettings) -
             "dataset": str(Path(prepared.manifest.path or "").absolute()),
             "seed": settings.seed,
             "data": prepared.hashes,
+            "start": dict(start),
             "statistics": {n: s.as_dict() for n, s in prepared.statistics.items()},
             "versions": versions(),
             "machine": machine(),

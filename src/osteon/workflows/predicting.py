@@ -12,9 +12,10 @@ from osteon.backends import open_backend
 from osteon.datasets.masks import ResizedVolume
 from osteon.errors import ExitCode, InputError, OsteonError, OutputError, Stopped, UsageError
 from osteon.events import Reporter
+from osteon.files import parse_memory
 from osteon.formats import open_volume, open_writer
 from osteon.model_file import Model, load_model
-from osteon.prediction import Predicted, parse_memory
+from osteon.prediction import Predicted
 from osteon.prediction import predict as predict_volume
 from osteon.settings import PredictSettings
 from osteon.volume import Volume
