@@ -86,16 +86,11 @@ def test_features_are_those_of_the_2d_model_away_from_the_ends(slices: int, tmp_
             assert torch.equal(tensor, before[name]), name
 
 
-def test_a_resnet18_with_shortcuts_that_have_weights() -> None:
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet34"])
+def test_a_shallow_resnet_has_the_shortcuts_of_its_2d_form(encoder: str) -> None:
     torch.manual_seed(5)
-    three = FlexibleUNet(1, 3, "resnet18", spatial_dims=3, decoder_channels=TINY).encoder
-    for layer in (three.layer2, three.layer3, three.layer4):
-        first = layer[0].conv1
-        layer[0].downsample = nn.Sequential(
-            nn.Conv3d(first.in_channels, first.out_channels, 1, stride=2, bias=False),
-            nn.BatchNorm3d(first.out_channels),
-        )
-    two = flat("resnet18").encoder
+    three = build_network(NetworkSpec("unet", encoder, 1, 3, TINY, 3)).encoder
+    two = flat(encoder).encoder
     assert layout_difference(two, three) is None
     three.load_state_dict(inflate(two.state_dict(), three.state_dict()))
     check_middle(two, three.eval())

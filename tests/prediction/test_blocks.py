@@ -15,11 +15,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from osteon.errors import OsteonWarning, UsageError
+from osteon.files import parse_memory
 from osteon.intensity import Statistics
 from osteon.model_file import Model
 from osteon.networks import NetworkSpec
-from osteon.prediction import parse_memory, plan_prediction
 from osteon.prediction import plan as plan_module
+from osteon.prediction import plan_prediction
 from osteon.volume import ArrayVolume
 
 from .faking import NETWORK, SPEC, FakeBackend, Images, noise, run, threshold

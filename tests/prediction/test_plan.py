@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from osteon import prediction
 from osteon.errors import UsageError
-from osteon.prediction import parse_memory, plan_prediction, predict
+from osteon.files import parse_memory
+from osteon.prediction import plan_prediction, predict
 from osteon.volume import ArrayVolume
 
 from .faking import DIVISOR, MODEL, SPEC, FakeBackend, MemoryWriter, noise

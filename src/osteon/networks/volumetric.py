@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from monai.networks.nets.attentionunet import AttentionUnet
@@ -96,13 +97,37 @@ class Unetr(UNETR):
 
 
 def _unet(spec: NetworkSpec) -> nn.Module:
-    return FlexibleUNet(
+    network = FlexibleUNet(
         spec.in_channels,
         spec.classes,
         spec.encoder,
         pretrained=False,
         decoder_channels=spec.decoder_channels or _UNET_DECODER,
         spatial_dims=3,
+    )
+    for layer in (network.encoder.layer2, network.encoder.layer3, network.encoder.layer4):
+        _learn_shortcut(layer[0])
+    return network
+
+
+def _learn_shortcut(block: Any) -> None:
+    """Give a block of ResNet-18 or -34 the shortcut of He et al. 2016, option B.
+
+    MONAI's is a strided pooling padded with zeros, taken of ``.data``: no gradient passes it, and
+    it has no counterpart in the 2D networks whose weights a 3D network can start from.
+    """
+    if isinstance(block.downsample, nn.Module):
+        return
+    convolution = block.conv1
+    block.downsample = nn.Sequential(
+        nn.Conv3d(
+            convolution.in_channels,
+            convolution.out_channels,
+            kernel_size=1,
+            stride=convolution.stride,
+            bias=False,
+        ),
+        nn.BatchNorm3d(convolution.out_channels),
     )
 
 
