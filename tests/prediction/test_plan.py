@@ -37,7 +37,7 @@ def test_an_amount_of_memory_is_understood(text: str, expected: int) -> None:
     assert parse_memory(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "much", "GiB", "-1GiB", "0", "0MB", "1,5GB", "2TiB", "1e9"])
+@pytest.mark.parametrize("text", ["", "much", "GiB", "-1GiB", "0", "0MB", "1,5GB", "1e9"])
 def test_what_is_no_amount_of_memory_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is not an amount of memory") as caught:
         parse_memory(text)
