@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from osteon.errors import UsageError
 from osteon.settings.base import Settings
 from osteon.settings.common import choice
 from osteon.settings.data import (
@@ -23,6 +24,7 @@ from osteon.settings.optimising import (
     ScheduleSettings,
     TrainingSettings,
 )
+from osteon.tables.networks import check_decoder, check_pair, form
 
 Mode = Literal["2D", "2.5D", "3D"]
 
@@ -57,6 +59,24 @@ class FitSettings(Settings):
     )
     validation: ValidationSettings = ValidationSettings()
     training: TrainingSettings = TrainingSettings()
+
+    @model_validator(mode="after")
+    def _buildable(self) -> Self:
+        """Refuse networks that cannot be built in this mode, before anything starts."""
+        network, dimensions = self.network, 3 if self.mode == "3D" else 2
+        channels = self.patches.slices if self.mode == "2.5D" else 1
+        try:
+            check_pair(network.architecture, network.encoder, dimensions, channels)
+            check_decoder(network.architecture, network.decoder_channels, dimensions=dimensions)
+        except UsageError as error:
+            raise ValueError(f"{error.what}. {error.mend or ''}") from None
+        has_encoder = form(network.architecture, dimensions).encoder
+        if network.encoder_learning_rate != 1 and not has_encoder:
+            raise ValueError(
+                "network.encoder_learning_rate needs an encoder, and the architecture "
+                f"{network.architecture} has none in {self.mode}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

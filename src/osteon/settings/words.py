@@ -53,7 +53,7 @@ def explain(error: ValidationError, kind: type[BaseModel]) -> str:
             tag, known = str(item["ctx"]["tag"]), item["ctx"]["expected_tags"].replace("'", "")
             lines[f"{place}: there is no '{tag}'{_choose(tag, known.split(', '))}"] = []
         else:
-            start = f"{place or 'settings'} = {item.get('input')!r}: "
+            start = f"{place} = {item.get('input')!r}: " if place else ""
             words = _words(item)
             if item["type"].startswith(("model_", "dict_")):
                 inside = next((name for name in names if name.startswith(f"{place}.")), place)
