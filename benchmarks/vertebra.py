@@ -50,6 +50,16 @@ FINAL = (
     "normalisation.recipe=percentile",
     "augmentation.preset=geometric",
 )
+#: Networks that are compared at equal compute: as many floating-point operations as the first
+#: takes for this many patches; with the epochs of one patch a slice that this makes (80 slices).
+EQUAL_PATCHES, EQUAL_SLICES = 1600, 80
+NETWORKS = {
+    "unet": ("unet", "resnet18"),
+    "unetplusplus": ("unetplusplus", "resnet18"),
+    "deeplabv3plus": ("deeplabv3plus", "resnet18"),
+    "segformer": ("segformer", "mit_b0"),
+}
+PRESETS = ("geometric", "strong")
 PERCENTILE, GEOMETRIC = "normalisation.recipe=percentile", "augmentation.preset=geometric"
 VARIANTS: dict[str, tuple[str, ...]] = {
     "cv-zscore": CV,
@@ -59,6 +69,34 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "10-minutes": (*FINAL, "training.max_minutes=9", "training.epochs=100"),
     "50-minutes": (*FINAL, "training.max_minutes=50", "training.epochs=1000"),
 }
+
+
+def equal_compute(network: str, preset: str) -> tuple[str, ...]:
+    """Settings of one network and augmentation, with as many epochs as equal compute allows."""
+    from osteon.networks import NetworkSpec, network_costs
+
+    def flops(name: str) -> int:
+        return network_costs(NetworkSpec(*NETWORKS[name], 1, 3), (1, 1, 256, 256)).flops
+
+    architecture, encoder = NETWORKS[network]
+    epochs = round(EQUAL_PATCHES * flops("unet") / flops(network) / EQUAL_SLICES)
+    kept = [item for item in FINAL if not item.startswith(("network.", "patches.", "augment"))]
+    return (
+        *kept,
+        f"network.architecture={architecture}",
+        f"network.encoder={encoder}",
+        f"augmentation.preset={preset}",
+        "patches.per_slice=1",
+        f"training.epochs={epochs}",
+    )
+
+
+def settings_of(variant: str, extra: Sequence[str] = ()) -> tuple[str, ...]:
+    """Settings of a variant: one of the table, or ``equal-NETWORK-PRESET``."""
+    if variant.startswith("equal-"):
+        _, network, preset = variant.split("-")
+        return (*equal_compute(network, preset), *extra)
+    return (*VARIANTS[variant], *extra)
 
 
 def say(event: Event) -> None:
@@ -84,13 +122,20 @@ def manifests(data: Path, work: Path) -> tuple[Manifest, Manifest]:
     )
 
 
-def cross_validate(data: Path, work: Path, variant: str, folds: Sequence[str]) -> None:
+def cross_validate(
+    data: Path, work: Path, variant: str, folds: Sequence[str], extra: Sequence[str]
+) -> None:
     """Fit with each specimen of S1–S5 kept back in turn, and print a row a fold."""
     fitting, _ = manifests(data, work)
     rows = []
     for fold in folds:
         settings = load_settings(
-            FitSettings, overrides=[*VARIANTS[variant], f"validation.specimens=[{fold}]"]
+            FitSettings,
+            overrides=[
+                *(s for s in settings_of(variant, extra) if s != "validation.method=none"),
+                f"validation.specimens=[{fold}]",
+                "validation.max_slices=4",
+            ],
         )
         run = workflows.fit(
             str(fitting.path),
@@ -106,7 +151,7 @@ def cross_validate(data: Path, work: Path, variant: str, folds: Sequence[str]) -
     print(f"| {variant} | mean | " + " | ".join(f"{v:.3f}" for v in means) + " |", flush=True)
 
 
-def fit(data: Path, work: Path, variant: str, out: str | None) -> None:
+def fit(data: Path, work: Path, variant: str, out: str | None, extra: Sequence[str]) -> None:
     """Fit to all of S1–S5."""
     fitting, _ = manifests(data, work)
     folder = work / (out or variant)
@@ -114,7 +159,9 @@ def fit(data: Path, work: Path, variant: str, out: str | None) -> None:
     run = workflows.fit(
         str(fitting.path),
         out=folder,
-        settings=None if resume else load_settings(FitSettings, overrides=VARIANTS[variant]),
+        settings=None
+        if resume
+        else load_settings(FitSettings, overrides=settings_of(variant, extra)),
         resume=resume,
         reporter=Reporter(say),
     )
@@ -204,7 +251,9 @@ def main() -> None:
     parser.add_argument("task", choices=["cv", "fit", "score", "picture"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--variant", choices=list(VARIANTS), default="10-minutes")
+    equal = [f"equal-{network}-{preset}" for network in NETWORKS for preset in PRESETS]
+    parser.add_argument("--variant", choices=[*VARIANTS, *equal], default="10-minutes")
+    parser.add_argument("--set", action="append", default=[], help="a further setting")
     parser.add_argument("--folds", nargs="+", default=["S1", "S2", "S3", "S4", "S5"])
     parser.add_argument("--out")
     parser.add_argument("--run", type=Path, action="append", default=[])
@@ -212,9 +261,9 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     if args.task == "cv":
-        cross_validate(args.data, args.work, args.variant, args.folds)
+        cross_validate(args.data, args.work, args.variant, args.folds, args.set)
     elif args.task == "fit":
-        fit(args.data, args.work, args.variant, args.out)
+        fit(args.data, args.work, args.variant, args.out, args.set)
     elif args.task == "picture":
         picture(args.data, args.work, args.run[0], args.report)
     else:
