@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from osteon.cli.console import Console, Say
-from osteon.cli.options import AsJson, run_command
+from osteon.cli.options import AsJson, run_command, settings_of
+from osteon.registry import Row
 from osteon.tables.augmentations import AUGMENTATIONS
 from osteon.tables.choices import BACKENDS, RECIPES
 from osteon.tables.encoders import ENCODERS
 from osteon.tables.losses import LOSSES
-from osteon.tables.networks import ARCHITECTURES
+from osteon.tables.networks import ARCHITECTURES, dimensions_of
+from osteon.tables.timm import TIMM, timm_names
 
 if TYPE_CHECKING:
     from osteon.model_file import Model
+    from osteon.settings import FitSettings
 
 model_app = typer.Typer(no_args_is_help=True, help="Look at models and what they are made of.")
 
@@ -35,7 +39,7 @@ def describe(model: Model) -> str:
     parameters = sum(t.numel() for n, t in model.weights.items() if not n.endswith(_BUFFERS))
     lines = [
         f"model:          {spec.name}",
-        f"network:        {spec.network.architecture} with {spec.network.encoder}, {spec.mode}, "
+        f"network:        {_pair(spec.network.architecture, spec.network.encoder)}, {spec.mode}, "
         f"{parameters:,} parameters",
         f"classes:        {', '.join(f'{c.value} {c.name}' for c in spec.labels.classes)}",
         f"protocol:       {spec.labels.protocol}",
@@ -56,6 +60,9 @@ def describe(model: Model) -> str:
     return "\n".join(lines)
 
 
+_MIB = 2**20
+#: Columns of a listing, and of its names.
+_WIDTH, _INDENT = 100, 22
 #: State that is not fitted: statistics of batch normalisation.
 _BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
@@ -88,16 +95,134 @@ def model_show(
     run_command("model show", work, as_json=as_json, events=Say.TEXT)
 
 
+def _pair(architecture: str, encoder: str) -> str:
+    return f"{architecture} with {encoder}" if encoder else architecture
+
+
+def encoder_lines() -> list[str]:
+    """List the encoders in columns, family by family."""
+    families: dict[str, list[str]] = {}
+    for row in ENCODERS:
+        families.setdefault(str(row.capabilities["family"]), []).append(_with_dimensions(row))
+    lines = []
+    for family, names in families.items():
+        text = textwrap.wrap(
+            "  ".join(names), _WIDTH - _INDENT, break_long_words=False, break_on_hyphens=False
+        )
+        lines += [
+            f"  {family if first else '':<{_INDENT - 2}}{line}"
+            for first, line in zip([True] + [False] * len(text), text, strict=False)
+        ]
+    lines.append(
+        f"  {'timm':<{_INDENT - 2}}{TIMM}NAME: {len(timm_names())} models of timm, such as"
+    )
+    lines.append(f"  {'':<{_INDENT - 2}}{TIMM}convnext_tiny, or {TIMM}vit_tiny_patch16_224 for dpt")
+    return lines
+
+
+def _with_dimensions(row: Row) -> str:
+    works_in = row.capabilities["dimensions"]
+    return {(2, 3): f"{row.name} (2D, 3D)", (3,): f"{row.name} (3D)"}.get(works_in, row.name)  # type: ignore[call-overload,no-any-return]
+
+
+def costs_of(settings: FitSettings, *, classes: int) -> dict[str, Any]:
+    """Count what the network of settings takes for one patch.
+
+    Args:
+        settings: Settings of a fit.
+        classes: Classes of its labels.
+
+    Returns:
+        Parameters, GFLOPs, memory in bytes, and what the table says of it.
+
+    Raises:
+        UsageError: If architecture, encoder, mode and patch do not go together.
+    """
+    from osteon.workflows.preparing import patch_costs, patch_shape, patch_spec
+
+    spec, costs = patch_spec(settings, classes=classes), patch_costs(settings, classes=classes)
+    return {
+        "architecture": spec.architecture,
+        "encoder": spec.encoder,
+        "mode": settings.mode,
+        "patch": list(patch_shape(settings)),
+        "classes": classes,
+        "parameters": costs.parameters,
+        "gflops": costs.flops / 1e9,
+        "activation_bytes": costs.activation_bytes,
+        "divisor": spec.divisor,
+        "depth_divisor": spec.depth_divisor,
+        "global_context": spec.global_context,
+    }
+
+
+def _cost_lines(found: dict[str, Any]) -> list[str]:
+    patch = " × ".join(str(n) for n in found["patch"])
+    sides = f"height and width multiples of {found['divisor']}"
+    if found["mode"] == "3D":
+        sides += f", depth of {found['depth_divisor']}"
+    return [
+        f"{_pair(found['architecture'], found['encoder'])}, {found['mode']}, {found['classes']} "
+        f"classes, one patch of {patch}:",
+        f"  parameters:   {found['parameters']:,}",
+        f"  arithmetic:   {found['gflops']:.4g} GFLOPs forward (a multiply-add is two)",
+        f"  activations:  {found['activation_bytes'] / _MIB:,.0f} MiB kept in training, in single "
+        "precision",
+        f"  input:        {sides}",
+        "  sees:         "
+        + (
+            "the whole input, so that tiles and whole slices can differ"
+            if found["global_context"]
+            else "its surroundings alone"
+        ),
+    ]
+
+
 @model_app.command("list")
-def model_list(as_json: AsJson = False) -> None:
-    """List the architectures, encoders, losses and other choices."""
+def model_list(
+    architecture: Annotated[
+        str | None, typer.Option("--architecture", help="Count what this network takes.")
+    ] = None,
+    encoder: Annotated[str | None, typer.Option("--encoder", help="With this encoder.")] = None,
+    mode: Annotated[str, typer.Option("--mode", help="2D, 2.5D or 3D.")] = "2D",
+    patch: Annotated[int, typer.Option("--patch", help="Height and width of a patch.")] = 256,
+    depth: Annotated[int, typer.Option("--depth", help="Depth of a patch (3D).")] = 32,
+    classes: Annotated[int, typer.Option("--classes", help="Classes.", min=2, max=255)] = 3,
+    as_json: AsJson = False,
+) -> None:
+    """List the choices there are; with --architecture or --encoder, what a network takes."""
 
     def work(console: Console) -> dict[str, Any]:
-        tables = choices()
-        for title, rows in tables.items():
-            console.say(f"{title}:")
-            for name, text in rows.items():
-                console.say(f"  {name:<28}{text}")
-        return tables
+        if architecture is None and encoder is None:
+            return _listed(console)
+        named = {
+            "network.architecture": architecture,
+            "network.encoder": encoder,
+            "mode": mode,
+            "patches.size": patch,
+            "patches.depth": depth,
+        }
+        found = costs_of(settings_of("FitSettings", None, None, **named), classes=classes)
+        for line in _cost_lines(found):
+            console.say(line)
+        return found
 
     run_command("model list", work, as_json=as_json, events=Say.TEXT)
+
+
+def _listed(console: Console) -> dict[str, Any]:
+    tables = choices()
+    for title, rows in tables.items():
+        console.say(f"{title}:")
+        if title == ENCODERS.name:
+            for line in encoder_lines():
+                console.say(line)
+            continue
+        for name, text in rows.items():
+            console.say(f"  {name:<28}{text}{_modes(name) if title == ARCHITECTURES.name else ''}")
+    return tables
+
+
+def _modes(architecture: str) -> str:
+    modes = {2: "2D, 2.5D", 3: "3D"}
+    return f" [{', '.join(modes[d] for d in dimensions_of(architecture))}]"

@@ -8,10 +8,10 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
-from osteon.errors import UsageError
 from osteon.networks.building import cannot_build
 from osteon.networks.spec import NetworkSpec
 from osteon.tables.networks import form
+from osteon.tables.timm import TIMM
 
 
 class Pan(smp.PAN):  # type: ignore[misc]
@@ -85,6 +85,8 @@ def build_flat(spec: NetworkSpec) -> nn.Module:
             more["decoder_channels"] = spec.decoder_channels
     if name == "dpt":
         more["dynamic_img_size"] = True  # position embeddings follow the size of the input
+    if spec.encoder.startswith(f"{TIMM}swin"):
+        more["strict_img_size"] = False  # windows are padded to the size of the input
     try:
         return _CLASSES[name](
             spec.encoder,
@@ -93,8 +95,6 @@ def build_flat(spec: NetworkSpec) -> nn.Module:
             classes=spec.classes,
             **more,
         )
-    except UsageError:
-        raise
     # timm's models refuse in many ways: an unknown option is a TypeError, no features at several
     # resolutions a RuntimeError.
     except (KeyError, ValueError, TypeError, RuntimeError, AssertionError) as error:

@@ -17,6 +17,7 @@ from osteon.tables.networks import (
     check_pair,
     dimensions_of,
 )
+from osteon.tables.timm import TIMM
 
 
 class NetworkSettings(Settings):
@@ -57,7 +58,7 @@ class NetworkSettings(Settings):
     @field_validator("encoder")
     @classmethod
     def _encoder(cls, value: str, info: ValidationInfo) -> str:
-        name = known(ENCODERS, value)
+        name = _timm(value) if value.lower().startswith(TIMM) else known(ENCODERS, value)
         if "architecture" in info.data:
             _works(info.data["architecture"], name)
         return name
@@ -70,6 +71,13 @@ class NetworkSettings(Settings):
         if {"architecture", "encoder"} <= info.data.keys():
             _works(info.data["architecture"], info.data["encoder"], value)
         return value
+
+
+def _timm(name: str) -> str:
+    try:
+        return ENCODERS.row(name).name
+    except UsageError as error:
+        raise ValueError(f"{error.what}; {error.mend or ''}") from None
 
 
 def _works(architecture: str, encoder: str, channels: tuple[int, ...] | None = None) -> None:

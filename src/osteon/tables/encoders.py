@@ -6,42 +6,23 @@ Capabilities of a row:
     divisor: Height, width (and depth) of an input must be multiples of this.
     global_context: True where a feature depends on the whole input (attention, squeeze and
         excitation).
-    cannot: Architectures that it cannot be the encoder of → why.
-    only: The one architecture that it is for, if there is but one.
+    cannot: Architectures that it cannot be the encoder of → why; ``*``: all that are not named;
+        an empty reason: it can.
 
-timm's models are too many to list: ``tu-<name>`` is taken by a rule, see :func:`timm_names`.
+timm's models are too many to list: ``tu-<name>`` is taken by a rule, see
+:mod:`osteon.tables.timm`.
 """
 
 from __future__ import annotations
 
-import difflib
-import importlib.util
-import re
-from functools import lru_cache
-from pathlib import Path
-
-from osteon.errors import DependencyError, UsageError
 from osteon.registry import Row, Table
+from osteon.tables.timm import NO_HALF, NOT_PLAIN, STRIDE, TARGET, timm_row
 
-#: What a timm model is called as an encoder begins with this.
-TIMM = "tu-"
-_SMP = "segmentation_models_pytorch.encoders:get_encoder"
 _MONAI = "monai.networks.nets:FlexibleUNet"
-#: Stride of the deepest stage of all encoders.
-_STRIDE = 32
-
 _POOLED = "it halves the resolution by pooling, which cannot be dilated"
 #: ResNets that MONAI's FlexibleUNet has in 3D as well.
 _ALSO_3D = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
 _NOT_DILATED = dict.fromkeys(("deeplabv3", "deeplabv3plus", "pan"), _POOLED)
-_NO_HALF = "it has no features at half the resolution"
-_NO_HALF_SIZE = dict.fromkeys(("unetplusplus", "linknet"), _NO_HALF)
-_NOT_PLAIN = "DPT needs a plain vision transformer of timm, such as tu-vit_tiny_patch16_224"
-#: Vision transformers whose tokens all have one size. DPT's decoder works with these sizes; a
-#: patch of 4 belongs to hierarchical ones (Swin), a patch of 14 fits no power of two.
-_VIT = re.compile(r"_patch(\d+)_|_patch(\d+)$")
-_DPT_PATCHES = (8, 16, 32)
-_HIERARCHICAL_PATCH = 4
 
 
 def _family(
@@ -55,13 +36,13 @@ def _family(
         Row(
             name,
             f"{title} ({millions:g} million parameters{note})",
-            _SMP,
+            TARGET,
             {
                 "family": family,
                 "dimensions": (2, 3) if name in _ALSO_3D else (2,),
-                "divisor": _STRIDE,
+                "divisor": STRIDE,
                 "global_context": whole,
-                "cannot": {**(cannot or {}), "dpt": _NOT_PLAIN},
+                "cannot": {**(cannot or {}), "dpt": NOT_PLAIN},
             },
         )
         for name, title, millions in rows
@@ -72,7 +53,7 @@ def _only_3d(name: str, title: str, millions: float) -> Row:
     capabilities = {
         "family": "ResNet",
         "dimensions": (3,),
-        "divisor": _STRIDE,
+        "divisor": STRIDE,
         "global_context": False,
         "cannot": {},
     }
@@ -201,64 +182,9 @@ _ROWS = (
         ("mit_b4", "MiT-B4", 60.8),
         ("mit_b5", "MiT-B5", 81.4),
         whole=True,
-        cannot=_NO_HALF_SIZE,
+        cannot=NO_HALF,
     ),
 )
 
 
-@lru_cache(maxsize=1)
-def timm_names() -> frozenset[str]:
-    """Return the names of the models of the installed timm, without importing it (or torch).
-
-    They are read from its source, where each is a function under ``@register_model``.
-
-    Raises:
-        DependencyError: If timm or its source is not there.
-    """
-    found = importlib.util.find_spec("timm")
-    names: set[str] = set()
-    if found is not None and found.origin is not None:
-        for path in (Path(found.origin).parent / "models").glob("*.py"):
-            text = path.read_text(encoding="utf-8")
-            names.update(re.findall(r"^@register_model\s*\ndef (\w+)\(", text, re.MULTILINE))
-    if not names:
-        raise DependencyError("the source of timm is not there", mend="pip install timm")
-    return frozenset(names)
-
-
-def _timm_row(name: str) -> Row | None:
-    """Make the row of ``tu-<name>`` or ``tu-<name>.<tag of its weights>``."""
-    if not name.startswith(TIMM):
-        return None
-    base = name.removeprefix(TIMM).partition(".")[0]
-    if base not in timm_names():
-        near = difflib.get_close_matches(base, sorted(timm_names()), n=3, cutoff=0.5)
-        raise UsageError(
-            f"encoders: there is no '{name}': timm has no model '{base}'",
-            mend=f"did you mean {' or '.join(TIMM + n for n in near)}?" if near else None,
-        )
-    patch = _vit_patch(base)
-    cannot: dict[str, str] = {}
-    if patch is None:
-        cannot["dpt"] = _NOT_PLAIN
-    elif patch not in _DPT_PATCHES:
-        cannot["dpt"] = f"its tokens of {patch} px fit none of the decoder's resolutions"
-    capabilities: dict[str, object] = {
-        "family": "timm",
-        "dimensions": (2,),
-        "divisor": _STRIDE,
-        "global_context": True,  # not known of so many; prediction then takes care
-        "cannot": cannot,
-    }
-    if patch is not None:
-        capabilities["only"] = "dpt"
-    return Row(name, f"{base} of timm", _SMP, capabilities)
-
-
-def _vit_patch(base: str) -> int | None:
-    found = _VIT.search(base)
-    size = int(found[1] or found[2]) if found else _HIERARCHICAL_PATCH
-    return None if size == _HIERARCHICAL_PATCH else size
-
-
-ENCODERS = Table("encoders", _ROWS, rule=_timm_row)
+ENCODERS = Table("encoders", _ROWS, rule=timm_row)

@@ -13,7 +13,8 @@ from typing import cast
 
 from osteon.errors import UsageError
 from osteon.registry import Row, Table
-from osteon.tables.encoders import ENCODERS, TIMM
+from osteon.tables.encoders import ENCODERS
+from osteon.tables.timm import TIMM
 
 #: The encoder that settings hold where none was chosen; see :func:`check_pair`.
 DEFAULT_ENCODER = "resnet18"
@@ -31,7 +32,8 @@ class Form:
             the encoder says.
         encoder: Whether its encoder can be exchanged.
         global_context: True where a label may depend on the whole input whatever the encoder
-            (pooling over the input, attention, instance or group norm).
+            (pooling over the input, attention, instance or group norm), or on its size (features
+            resized from corner to corner): then tiles and whole slices can differ.
         decoder: How many numbers ``decoder_channels`` holds; 0: it cannot be chosen.
         least: Height and width that an input must have at least, in voxels.
         idle: Whether some of the encoder's parameters have no part in the logits.
@@ -124,7 +126,7 @@ ARCHITECTURES = Table(
             "segformer",
             "Segformer (Xie 2021): made for the encoders mit_…; output at a quarter of the "
             "resolution",
-            flat=Form(encoder=True, decoder=1),
+            flat=Form(encoder=True, global_context=True, decoder=1),
         ),
         _row(
             "dpt",
@@ -135,7 +137,7 @@ ARCHITECTURES = Table(
             "attention-unet",
             "Attention U-Net (Oktay 2018)",
             ("attention_unet", "attentionunet"),
-            volumetric=Form(divisor=16),
+            volumetric=Form(divisor=16, global_context=True),
         ),
         _row(
             "segresnet",
@@ -274,10 +276,8 @@ def _why_not(architecture: str, encoder: str, dimensions: int) -> str | None:
     works_in = cast(tuple[int, ...], capabilities["dimensions"])
     if dimensions not in works_in:
         return f"it works in {' and '.join(f'{d}D' for d in works_in)} alone"
-    only = capabilities.get("only")
-    if only is not None and architecture != only:
-        return "it is a plain vision transformer, with features at one resolution: for dpt"
-    return cast(Mapping[str, str], capabilities["cannot"]).get(architecture)
+    cannot = cast(Mapping[str, str], capabilities["cannot"])
+    return cannot.get(architecture, cannot.get("*")) or None
 
 
 def _example(architecture: str, dimensions: int) -> str:

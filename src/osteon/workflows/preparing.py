@@ -11,7 +11,7 @@ from osteon.events import Reporter
 from osteon.settings import FitSettings
 
 if TYPE_CHECKING:
-    from osteon.networks import NetworkCosts
+    from osteon.networks import NetworkCosts, NetworkSpec
 
 
 def new_dataset(
@@ -78,6 +78,43 @@ def check_dataset(
     )
 
 
+def patch_shape(settings: FitSettings) -> tuple[int, ...]:
+    """Return the shape of a patch, (y, x) or (z, y, x), in voxels.
+
+    Args:
+        settings: Settings of a fit.
+    """
+    patches = settings.patches
+    plane = (patches.size, patches.size)
+    return (patches.depth, *plane) if settings.mode == "3D" else plane
+
+
+def patch_spec(settings: FitSettings, *, classes: int) -> NetworkSpec:
+    """Describe the network of a fit before its data are known.
+
+    Args:
+        settings: Settings of the fit.
+        classes: Classes of its labels.
+
+    Returns:
+        The description; of a network that follows the voxels' shape, as if they were cubes.
+
+    Raises:
+        UsageError: If architecture, encoder, mode and patch do not go together.
+    """
+    # Imported here: making a manifest does not wait for torch.
+    from osteon.networks import NetworkSpec
+
+    shape = patch_shape(settings)
+    return NetworkSpec.from_settings(
+        settings.network,
+        in_channels=settings.patches.slices if settings.mode == "2.5D" else 1,
+        classes=classes,
+        dimensions=len(shape),
+        patch=shape,
+    )
+
+
 def patch_costs(settings: FitSettings, *, classes: int) -> NetworkCosts:
     """Count what the network of a fit takes for one patch.
 
@@ -86,24 +123,12 @@ def patch_costs(settings: FitSettings, *, classes: int) -> NetworkCosts:
         classes: Classes of its labels.
 
     Returns:
-        The costs; of a network that follows the voxels' shape, as if they were cubes.
+        The costs of :func:`patch_spec`'s network.
 
     Raises:
         UsageError: If architecture, encoder, mode and patch do not go together.
     """
-    # Imported here: making a manifest does not wait for torch.
-    from osteon.networks import NetworkSpec, network_costs
+    from osteon.networks import network_costs
 
-    patches = settings.patches
-    shape: tuple[int, ...] = (patches.size, patches.size)
-    if settings.mode == "3D":
-        shape = (patches.depth, *shape)
-    channels = patches.slices if settings.mode == "2.5D" else 1
-    spec = NetworkSpec.from_settings(
-        settings.network,
-        in_channels=channels,
-        classes=classes,
-        dimensions=len(shape),
-        patch=shape,
-    )
-    return network_costs(spec, (1, channels, *shape))
+    spec = patch_spec(settings, classes=classes)
+    return network_costs(spec, (1, spec.in_channels, *patch_shape(settings)))
