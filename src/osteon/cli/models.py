@@ -116,7 +116,7 @@ def encoder_lines() -> list[str]:
     lines.append(
         f"  {'timm':<{_INDENT - 2}}{TIMM}NAME: {len(timm_names())} models of timm, such as"
     )
-    lines.append(f"  {'':<{_INDENT - 2}}{TIMM}convnext_tiny, or {TIMM}vit_tiny_patch16_224 for dpt")
+    lines.append(f"  {'':<{_INDENT - 2}}{TIMM}convnext_tiny, or {TIMM}vit_tiny_patch16_224 for DPT")
     return lines
 
 
