@@ -139,6 +139,12 @@ class TrainingSettings(Settings):
         "on: of all; off: only of those that cannot be read otherwise (.nii.gz).",
     )
 
+    @field_validator("disk_cache", mode="before")
+    @classmethod
+    def _switch(cls, value: object) -> object:
+        # YAML reads the words on and off as true and false.
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
     @field_validator("workers")
     @classmethod
     def _count(cls, value: int | str) -> int | str:
