@@ -71,7 +71,7 @@ _ROWS = (
         ("resnet152", "ResNet-152", 58.1),
     ),
     _only_3d("resnet10", "ResNet-10", 14.4),
-    _only_3d("resnet200", "ResNet-200", 126.0),
+    _only_3d("resnet200", "ResNet-200", 126.6),
     *_family(
         "ResNeXt",
         ("resnext50_32x4d", "ResNeXt-50 32×4d", 23.0),
