@@ -75,12 +75,15 @@ def fit(
     """Fit a model to the scans and masks of a dataset → OUT/model.safetensors, OUT/report.html."""
 
     def work(console: Console) -> dict[str, Any]:
-        from osteon.workflows import cluster, fitting, launching
+        from osteon.workflows import cluster
 
         goes_on = resume or cluster.continues(out)
         chosen = None
         if not goes_on or (resume and (settings is not None or set_ or seed is not None)):
             chosen = settings_of("FitSettings", settings, set_, seed=seed)
+        # After the settings: a mistake in them is told without waiting for torch.
+        from osteon.workflows import fitting, launching
+
         devices = fitting.devices_asked(out, chosen)
         with cluster.time_limit(console.reporter), launching.together(devices, sys.argv[1:]):
             run = fitting.fit(

@@ -48,6 +48,15 @@ def describe(model: Model) -> str:
         + (f"voxels of {_range(sizes)} µm" if sizes else "scans of unknown voxel size")
         + (f", {', '.join(spec.ranges.dtypes)}" if spec.ranges.dtypes else ""),
     ]
+    if spec.mode == "2.5D":
+        lines.append(f"sees:           {spec.network.in_channels} neighbouring slices at once")
+    if spec.patch_size:
+        lines.append(f"patches:        {' × '.join(map(str, spec.patch_size))} voxels")
+    if spec.voxel_size_um is not None:
+        lines.append(f"resampled:      every scan, to {spec.voxel_size_um:g} µm")
+    source = (spec.provenance.get("start") or {}).get("source", "random")
+    if source != "random":
+        lines.append(f"started from:   {source}")
     best = spec.provenance.get("best")
     if isinstance(best, dict) and best.get("val_mean_iou") is not None:
         lines.append(

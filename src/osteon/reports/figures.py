@@ -29,6 +29,8 @@ _FONTS = ["DejaVu Sans", "Segoe UI", "Helvetica Neue", "Arial", "sans-serif"]
 
 #: Up to this many points are marked one by one.
 _MARKED = 40
+#: A loss so many times the middle one would flatten all the others on a linear axis.
+_WILD = 30
 
 #: Characters of a title that fit across a drawing.
 _TITLE = 80
@@ -100,7 +102,21 @@ def fit_curves(
         if axes.get_legend_handles_labels()[0]:
             axes.legend(loc="best")
     rate.yaxis.set_major_formatter("{x:g}")
+    _show_small_losses(loss)
     return _svg(figure)
+
+
+def _show_small_losses(axes: Axes) -> None:
+    """Take a logarithmic axis where a single wild epoch would flatten all the others."""
+    drawn = [
+        np.asarray(line.get_ydata(), np.float64)
+        for line in axes.get_lines()
+        if not str(line.get_label()).startswith("_")
+    ]
+    losses = sorted(float(y) for values in drawn for y in values if math.isfinite(y))
+    if losses and losses[0] > 0 and losses[-1] > _WILD * losses[len(losses) // 2]:
+        axes.set_yscale("log")
+        axes.set_title("Loss (logarithmic)", loc="left", fontweight="bold")
 
 
 @_styled

@@ -18,6 +18,7 @@ from osteon.reports.blocks import (
     Tiles,
     as_number,
     figure_text,
+    key_table,
     number,
 )
 from osteon.reports.common import picture_panels, record_section
@@ -44,6 +45,7 @@ class FitReport:
         split: A row a scan: ``scan``, ``specimen``, ``role``, ``slices`` (columns as given).
         pictures: Validation slices.
         settings: Every setting, nested.
+        costs: What the fit took: time, memory, arithmetic; in words.
         versions: Versions of the software, and the machine.
         files: What was read and written.
     """
@@ -57,6 +59,7 @@ class FitReport:
     split: Sequence[Mapping[str, object]] = ()
     pictures: Sequence[SlicePicture] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
+    costs: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, object] = field(default_factory=dict)
     files: Mapping[str, object] = field(default_factory=dict)
 
@@ -85,6 +88,8 @@ def write_fit_report(path: str | Path, data: FitReport, *, overwrite: bool = Fal
     if data.split:
         caption = "Which scans the weights were fitted on, and which chose the best epoch."
         sections.append(Section("Scans", [records_table(data.split, caption)]))
+    if data.costs:
+        sections.append(Section("What it took", [key_table(data.costs)]))
     sections.append(
         record_section(settings=data.settings, versions=data.versions, files=data.files)
     )

@@ -69,7 +69,7 @@ class FitSettings(Settings):
             check_pair(network.architecture, network.encoder, dimensions, channels)
             check_decoder(network.architecture, network.decoder_channels, dimensions=dimensions)
         except UsageError as error:
-            raise ValueError(f"{error.what}. {error.mend or ''}") from None
+            raise ValueError(f"{error.what}; {error.mend or ''}".removesuffix("; ")) from None
         has_encoder = form(network.architecture, dimensions).encoder
         if network.encoder_learning_rate != 1 and not has_encoder:
             raise ValueError(

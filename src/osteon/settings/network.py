@@ -88,7 +88,7 @@ def _works(architecture: str, encoder: str, channels: tuple[int, ...] | None = N
             check_pair(architecture, encoder, dimensions)
             check_decoder(architecture, channels, dimensions=dimensions)
         except UsageError as error:
-            refusals.append(f"{error.what}. {error.mend or ''}")
+            refusals.append(f"{error.what}; {error.mend or ''}".removesuffix("; "))
         else:
             return
     raise ValueError(refusals[0])

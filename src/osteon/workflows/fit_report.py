@@ -64,8 +64,9 @@ def write_report(
             scheme=labels,
             split=_split_rows(prepared.pairs, prepared.division),
             pictures=pictures(model, prepared, reporter),
-            settings={**used, "costs": costs},
-            versions={**versions(), **machine(), "ran on": outcome.device},
+            settings=used,
+            costs=_costs_in_words(costs),
+            versions={**versions(), **machine(), "ran on": _ran_on(outcome)},
             files={
                 "dataset": str(prepared.manifest.path),
                 "run folder": str(folder.path),
@@ -120,7 +121,9 @@ def _what_was_done(
     if settings.mode == "3D":
         edges, unit = [patches.depth, *edges], "voxels"
     size = " × ".join(map(str, edges))
-    neighbours = f" with {patches.slices} neighbouring slices" if settings.mode == "2.5D" else ""
+    neighbours = ""
+    if settings.mode == "2.5D":
+        neighbours = f", each seen with its neighbours ({patches.slices} slices at once)"
     batch = f"{settings.training.batch_size * plan.accumulate} patches"
     encoder = f" with {_title(ENCODERS, spec.encoder)} as encoder" if spec.encoder else ""
     resampled = f", resampled to {settings.voxel_size:g} µm," if settings.voxel_size else ""
@@ -142,6 +145,34 @@ def _warnings(outcome: FitOutcome, division: Split, model: Model) -> list[str]:
     if outcome.best_epoch is None:
         warnings.append("It was stopped before the first validation: the model was never measured.")
     return warnings
+
+
+def _costs_in_words(costs: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a fit took, with units; what was not measured is left out."""
+    times = costs.get("seconds_per_epoch") or []
+    said = {
+        "time": _duration(costs["seconds"]),
+        "time of an epoch": _duration(sum(times) / len(times)) if times else None,
+        "validation, in all": _duration(costs["validation_seconds"]),
+        "memory, at its peak": _gib(costs["peak_memory_bytes"]),
+        "memory of the reading processes": _gib(costs["workers_memory_bytes"]),
+        "memory of the GPU, at its peak": _gib(costs["gpu_memory_bytes"]),
+        "use of the GPU": f"{costs['gpu_use']:.0%}" if costs["gpu_use"] is not None else None,
+        "parameters of the network": f"{costs['parameters']:,}",
+        "arithmetic for a patch": f"{costs['gflops_per_patch']:.3g} GFLOPs (forward)",
+    }
+    return {name: text for name, text in said.items() if text is not None}
+
+
+def _ran_on(outcome: FitOutcome) -> str:
+    plan = outcome.plan
+    threads = count(plan.threads, "thread")
+    many = f", {plan.processes} processes" if plan.processes > 1 else ""
+    return f"{outcome.device}, {plan.precision}, {threads}{many}"
+
+
+def _gib(count: float | None) -> str | None:
+    return f"{count / 2**30:.2g} GiB" if count else None
 
 
 def _title(table: Table, name: str) -> str:
