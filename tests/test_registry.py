@@ -39,6 +39,41 @@ def test_what_is_not_there_is_not_in(name: object) -> None:
     assert name not in table()
 
 
+def by_rule(name: str) -> Row | None:
+    if not name.startswith("x-"):
+        return None
+    if name == "x-":
+        raise UsageError("tools: 'x-' needs a name behind it")
+    return Row(name, "by rule", "math:exp")
+
+
+def test_a_rule_makes_rows_that_are_not_listed() -> None:
+    rows = Table("tools", tuple(table()), rule=by_rule)
+    assert rows.row("X-Ray").name == "x-ray"
+    assert rows.load("x-ray") is math.exp
+    assert "x-ray" in rows
+    assert rows.row("sqrt").name == "root"
+    assert rows.names() == ["root", "floor"]
+
+
+def test_a_rule_may_refuse_and_leaves_other_names_alone() -> None:
+    rows = Table("tools", tuple(table()), rule=by_rule)
+    assert "x-" not in rows
+    with pytest.raises(UsageError, match="needs a name behind it"):
+        rows.row("x-")
+    with pytest.raises(UsageError, match="there is no 'flor'"):
+        rows.row("flor")
+
+
+def test_a_long_list_of_names_is_left_to_the_listing() -> None:
+    rows = Table("tools", tuple(Row(f"tool{i}", "", "math:exp") for i in range(50)))
+    with pytest.raises(UsageError) as caught:
+        rows.row("tool4z")
+    assert caught.value.mend == (
+        "did you mean tool4 or tool49 or tool48? `osteon model list` prints them all"
+    )
+
+
 def test_the_nearest_names_are_suggested() -> None:
     with pytest.raises(UsageError) as caught:
         table().row("flor")
