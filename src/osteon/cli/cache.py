@@ -50,7 +50,10 @@ def cache_clear(
     older_than: Annotated[
         float,
         typer.Option(
-            "--older-than", metavar="DAYS", min=0, help="Keep what was used in so many days."
+            "--older-than",
+            metavar="DAYS",
+            min=0,
+            help="Keep what was used in the last so many days (0: nothing).",
         ),
     ] = 0.0,
     as_json: AsJson = False,

@@ -74,7 +74,10 @@ def dataset_check(
     as_json: AsJson = False,
     events: Events = Say.TEXT,
 ) -> None:
-    """Examine a dataset for what would spoil a fit; exits with 3 if there are errors."""
+    """Examine a dataset for what would spoil a fit; exits with 3 if there are errors.
+
+    The settings are those of `osteon fit`; memory and time are estimated for them.
+    """
 
     def work(console: Console) -> dict[str, Any]:
         from osteon import workflows
@@ -114,7 +117,10 @@ def dataset_preview(
     as_json: AsJson = False,
     events: Events = Say.TEXT,
 ) -> None:
-    """Show patches with labels before and after augmentation, as a fit would see them."""
+    """Show patches with labels before and after augmentation, as a fit would see them.
+
+    The settings are those of `osteon fit`, such as --set augmentation.preset=strong.
+    """
 
     def work(console: Console) -> dict[str, Any]:
         from osteon import workflows

@@ -194,9 +194,13 @@ def model_list(
     ] = None,
     encoder: Annotated[str | None, typer.Option("--encoder", help="With this encoder.")] = None,
     mode: Annotated[str, typer.Option("--mode", help="2D, 2.5D or 3D.")] = "2D",
-    patch: Annotated[int, typer.Option("--patch", help="Height and width of a patch.")] = 256,
-    depth: Annotated[int, typer.Option("--depth", help="Depth of a patch (3D).")] = 32,
-    classes: Annotated[int, typer.Option("--classes", help="Classes.", min=2, max=255)] = 3,
+    patch: Annotated[
+        int, typer.Option("--patch", help="Height and width of a patch, in pixels.")
+    ] = 256,
+    depth: Annotated[int, typer.Option("--depth", help="Depth of a patch, in slices (3D).")] = 32,
+    classes: Annotated[
+        int, typer.Option("--classes", help="Number of classes.", min=2, max=255)
+    ] = 3,
     as_json: AsJson = False,
 ) -> None:
     """List the choices there are; with --architecture or --encoder, what a network takes."""

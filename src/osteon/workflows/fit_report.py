@@ -57,8 +57,11 @@ def write_report(
         path,
         FitReport(
             title=f"Fit of {model.spec.name}",
-            summary=_summary(outcome, prepared, settings, model.spec.network),
-            warnings=_warnings(outcome, prepared.division, model),
+            summary=[
+                *_summary(outcome, prepared, settings, model.spec.network),
+                *_start(model, settings),
+            ],
+            warnings=_warnings(outcome, prepared.division),
             history=[row.flat(labels.names) for row in outcome.history],
             best_epoch=outcome.best_epoch,
             scheme=labels,
@@ -135,9 +138,20 @@ def _what_was_done(
     )
 
 
-def _warnings(outcome: FitOutcome, division: Split, model: Model) -> list[str]:
+def _start(model: Model, settings: FitSettings) -> list[str]:
+    """Say what the weights started from, and what was kept from learning."""
     notes = model.spec.provenance.get("start", {}).get("notes", [])
-    warnings = [*division.notes, *notes]
+    share = settings.network.encoder_learning_rate
+    said = [f"The first weights: {'; '.join(notes)}."] if notes else []
+    if share == 0:
+        said.append("The encoder was frozen: it kept the weights it started from.")
+    elif share != 1:
+        said.append(f"The encoder learned at {share:g} times the learning rate of the rest.")
+    return said
+
+
+def _warnings(outcome: FitOutcome, division: Split) -> list[str]:
+    warnings = [*division.notes]
     if outcome.stopped:
         warnings.append(
             f"The fit was stopped early ({outcome.stopped}); osteon fit --resume goes on with it."
