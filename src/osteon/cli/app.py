@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -27,7 +27,10 @@ from osteon.cli.options import (
 )
 from osteon.cli.settings_help import FitCommand, PredictCommand
 from osteon.cli.simulating import simulate_app
-from osteon.errors import ExitCode, UsageError
+from osteon.errors import ExitCode, Stopped, UsageError
+
+if TYPE_CHECKING:
+    from osteon.workflows import FitRun
 
 app = typer.Typer(
     name="osteon",
@@ -85,27 +88,25 @@ def fit(
         from osteon.workflows import fitting, launching
 
         devices = fitting.devices_asked(out, chosen)
-        with cluster.time_limit(console.reporter), launching.together(devices, sys.argv[1:]):
-            run = fitting.fit(
-                dataset,
-                out=out,
-                settings=chosen,
-                resume=goes_on,
-                overwrite=overwrite and not goes_on,
-                reporter=console.reporter,
-            )
+        try:
+            with cluster.time_limit(console.reporter), launching.together(devices, sys.argv[1:]):
+                run = fitting.fit(
+                    dataset,
+                    out=out,
+                    settings=chosen,
+                    resume=goes_on,
+                    overwrite=overwrite and not goes_on,
+                    reporter=console.reporter,
+                )
+        except Stopped:
+            if launching.follows() or console.reporter.stop.reason != cluster.TIME_LIMIT:
+                raise
+            # While the scans were read: there is nothing yet to be kept.
+            console.say(cluster.requeue())
+            return {"run": None, "stopped": cluster.TIME_LIMIT}
         if launching.follows():
             return run.as_dict()
-        console.say(f"model:  {run.model}\nreport: {run.report}")
-        if run.outcome.converged:
-            console.say(f"ended early: {run.outcome.converged}")
-        if run.outcome.stopped == cluster.TIME_LIMIT:
-            console.say(cluster.requeue())
-        elif run.outcome.stopped:
-            console.say(f"stopped early ({run.outcome.stopped})")
-            console.say(f"go on by: osteon fit {dataset} --out {out} --resume")
-            if console.interrupted:
-                console.code = ExitCode.INTERRUPTED
+        _tell_end(console, run, dataset)
         return run.as_dict()
 
     from osteon.workflows import launching
@@ -113,6 +114,21 @@ def fit(
     if launching.follows():  # another process of the same fit does the talking
         as_json, events = False, Say.NONE
     run_command("fit", work, as_json=as_json, events=events)
+
+
+def _tell_end(console: Console, run: FitRun, dataset: Path) -> None:
+    from osteon.workflows import cluster
+
+    console.say(f"model:  {run.model}\nreport: {run.report}")
+    if run.outcome.converged:
+        console.say(f"ended early: {run.outcome.converged}")
+    if run.outcome.stopped == cluster.TIME_LIMIT:
+        console.say(cluster.requeue())
+    elif run.outcome.stopped:
+        console.say(f"stopped early ({run.outcome.stopped})")
+        console.say(f"go on by: osteon fit {dataset} --out {run.folder} --resume")
+        if console.interrupted:
+            console.code = ExitCode.INTERRUPTED
 
 
 @app.command(cls=PredictCommand)

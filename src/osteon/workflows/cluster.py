@@ -11,6 +11,7 @@ from pathlib import Path
 
 from osteon.errors import warn
 from osteon.events import Reporter
+from osteon.workflows.record import read_json
 
 #: Reason of a stop that SLURM asked for.
 TIME_LIMIT = "the job's time is nearly up (SIGUSR1)"
@@ -22,9 +23,20 @@ def continues(folder: Path) -> bool:
 
     Args:
         folder: The run folder.
+
+    Raises:
+        InputError: If the record of the run cannot be read.
     """
-    again = os.environ.get("SLURM_RESTART_COUNT", "0") not in ("", "0")
-    return again and (folder / "run.json").exists()
+    record = folder / "run.json"
+    if os.environ.get("SLURM_RESTART_COUNT", "0") in ("", "0") or not record.exists():
+        return False
+    # Another run, which is to be replaced or was never to be touched, is not gone on with.
+    return job() is not None and read_json(record).get("job") == job()
+
+
+def job() -> str | None:
+    """Return the number of the job of SLURM that this process belongs to; None outside of one."""
+    return os.environ.get("SLURM_JOB_ID")
 
 
 @contextmanager
@@ -34,7 +46,7 @@ def time_limit(reporter: Reporter) -> Iterator[None]:
     Args:
         reporter: Through which the work is asked to stop.
     """
-    if "SLURM_JOB_ID" not in os.environ or not hasattr(signal, "SIGUSR1"):
+    if job() is None or not hasattr(signal, "SIGUSR1"):
         yield
         return
     before = signal.signal(signal.SIGUSR1, lambda *_: reporter.stop.request(TIME_LIMIT))
@@ -50,17 +62,17 @@ def requeue() -> str:
     Returns:
         What to tell the user.
     """
-    job = os.environ["SLURM_JOB_ID"]
+    number = os.environ["SLURM_JOB_ID"]
     try:
         subprocess.run(
-            ["scontrol", "requeue", job], check=True, capture_output=True, timeout=_SECONDS
+            ["scontrol", "requeue", number], check=True, capture_output=True, timeout=_SECONDS
         )
     except (OSError, subprocess.SubprocessError) as error:
         said = getattr(error, "stderr", None) or b""
         warn(
             "not-requeued",
-            f"job {job} could not be put back into the queue "
+            f"job {number} could not be put back into the queue "
             f"({said.decode(errors='replace').strip() or error}); go on by --resume",
         )
         return f"stopped: {TIME_LIMIT}"
-    return f"job {job} was put back into the queue; it goes on from here"
+    return f"job {number} was put back into the queue; it goes on from here"

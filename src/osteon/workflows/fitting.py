@@ -18,6 +18,7 @@ from osteon.settings import FitSettings
 from osteon.settings.base import SCHEMA as SETTINGS_SCHEMA
 from osteon.training import EpochRow, FitData, FitFolder, FitOutcome, agree, meet
 from osteon.training import fit as fit_network
+from osteon.workflows.cluster import job
 from osteon.workflows.fit_data import (
     Prepared,
     complete,
@@ -302,6 +303,7 @@ def _write_start(
             "kind": "fit",
             "status": "running",
             "started": now(),
+            "job": job(),
             "dataset": str(Path(prepared.manifest.path or "").absolute()),
             "seed": settings.seed,
             "data": prepared.hashes,
