@@ -105,18 +105,15 @@ def fit(
     device = device_of(where)
     reporter = reporter or Reporter()
     resume = agree(where, lambda: resume and folder.last.exists())
-    torch.manual_seed(settings.seed)
-    network = build_network(spec)
-    start = None
-    if not resume:
-        start = start_weights(network, spec, settings.network.weights, labels=data.labels)
+    network, start = _network(spec, data, settings, resume=resume)
     network = network.to(device)
     loss = build_loss(settings.loss, classes=spec.classes, class_weights=data.class_weights)
-    machine = Machine(device, where.world, started)
+    loss = loss.to(device)
 
     def settle() -> FitPlan:
         if resume:
             return _recorded_plan(folder, where)
+        machine = Machine(device, where.world, where.local_world, started)
         plan = make_plan(
             network, loss, data.source, data.tiles, settings=settings, spec=spec, machine=machine
         )
@@ -126,9 +123,8 @@ def fit(
     plan = agree(where, settle)
     torch.set_num_threads(plan.threads)
     reporter.message("fit", describe(plan, settings.training.batch_size), **plan.as_dict())
-    stream = _stream(data.source, settings, plan, where)
     watch = Watch(
-        stream,
+        _stream(data.source, settings, plan, where),
         data,
         plan=plan,
         folder=folder,
@@ -139,7 +135,7 @@ def fit(
     )
     module = FitModule(
         network,
-        loss.to(device),
+        loss,
         settings=settings,
         total_steps=plan.total_steps,
         arithmetic=plan.arithmetic,
@@ -147,7 +143,7 @@ def fit(
         rank=where.rank,
     )
     with _repeatable(device):
-        _run(module, stream, watch, folder=folder, resume=resume, settings=settings, place=where)
+        _run(module, watch, resume=resume, clip_norm=settings.training.clip_norm)
     return FitOutcome(
         weights=_final_weights(watch, module, folder),
         history=tuple(watch.history),
@@ -160,6 +156,17 @@ def fit(
         device=str(device),
         start=start,
     )
+
+
+def _network(
+    spec: NetworkSpec, data: FitData, settings: FitSettings, *, resume: bool
+) -> tuple[nn.Module, Start | None]:
+    """Build the network; a fit that is gone on with gets its weights from the checkpoint."""
+    torch.manual_seed(settings.seed)
+    network = build_network(spec)
+    if resume:
+        return network, None
+    return network, start_weights(network, spec, settings.network.weights, labels=data.labels)
 
 
 def _encoder(network: nn.Module, spec: NetworkSpec, settings: FitSettings) -> set[str]:
@@ -181,25 +188,18 @@ def _stream(source: PatchSource, settings: FitSettings, plan: FitPlan, where: Pl
     )
 
 
-def _run(
-    module: FitModule,
-    stream: BatchStream,
-    watch: Watch,
-    *,
-    folder: FitFolder,
-    resume: bool,
-    settings: FitSettings,
-    place: Place,
-) -> None:
-    plan = watch.plan
+def _run(module: FitModule, watch: Watch, *, resume: bool, clip_norm: float | None) -> None:
+    plan, folder = watch.plan, watch.folder
     with _quiet_lightning():
         trainer = pl.Trainer(
-            **_hardware(module, plan, place),
+            **_hardware(module, plan, watch.place),
             max_epochs=1,  # a fit is one stream; osteon's epochs are counted in steps
             min_epochs=0,
-            max_steps=plan.total_steps,
+            # The watch ends the fit: a limit here would keep a fit that was killed in its last
+            # validation from beginning, and so from measuring.
+            max_steps=-1,
             accumulate_grad_batches=plan.accumulate,
-            gradient_clip_val=settings.training.clip_norm,
+            gradient_clip_val=clip_norm,
             callbacks=[watch, KeepSigterm()],
             logger=False,
             enable_checkpointing=False,
@@ -214,7 +214,7 @@ def _run(
             watch.follow(progress)
             trainer.fit(
                 module,
-                stream,
+                watch.stream,
                 ckpt_path=folder.last if resume else None,
                 weights_only=True,  # nothing read from a file is executed
             )
@@ -225,6 +225,8 @@ def _hardware(module: FitModule, plan: FitPlan, where: Place) -> dict[str, Any]:
     chosen: dict[str, Any] = {
         "accelerator": _ACCELERATOR[device.type],
         "precision": _PRECISION[plan.precision],
+        # Always said: in a job of SLURM Lightning would else requeue it in its own way.
+        "plugins": [Processes(where)],
     }
     if where.world == 1:
         return {**chosen, "devices": [device.index or 0] if device.type == "cuda" else 1}
@@ -232,7 +234,7 @@ def _hardware(module: FitModule, plan: FitPlan, where: Place) -> dict[str, Any]:
         **chosen,
         "devices": where.local_world,
         "num_nodes": where.nodes,
-        "strategy": DDPStrategy(cluster_environment=Processes(where)),
+        "strategy": DDPStrategy(),
     }
 
 

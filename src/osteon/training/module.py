@@ -161,6 +161,7 @@ class FitModule(pl.LightningModule):
         decay = settings.training.average
         self.average = None if decay is None else moving_average(self.network, decay)
         self._plateau: ReduceLROnPlateau | None = None
+        self._seen: Mapping[str, Any] | None = None
         # Buffers, so that a fit that is resumed within an epoch reports the whole epoch's loss.
         self.register_buffer("loss_sum", torch.zeros(()))
         self.register_buffer("loss_count", torch.zeros((), dtype=torch.int64))
@@ -194,6 +195,10 @@ class FitModule(pl.LightningModule):
         self.loss_sum += loss.detach().float()
         self.loss_count += 1
         return loss
+
+    def is_finite(self) -> bool:
+        """Whether all weights are numbers; a network that is not can learn nothing more."""
+        return all(bool(torch.isfinite(p).all()) for p in self.network.parameters())
 
     def end_step(self) -> None:
         """Let the moving average follow."""
@@ -230,6 +235,8 @@ class FitModule(pl.LightningModule):
                 threshold=0.0,
                 min_lr=settings.final_learning_rate,
             )
+            if self._seen is not None:  # Lightning reads the checkpoint before it asks for this
+                self._plateau.load_state_dict(dict(self._seen))
             return optimiser
         factor = learning_rate_factor(
             settings, highest=self._settings.optimiser.learning_rate, total=self._total_steps
@@ -244,13 +251,7 @@ class FitModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on with it; the optimiser's state brings the learning rate back."""
-        self._seen: Mapping[str, Any] | None = checkpoint.get("plateau")
-
-    def on_train_start(self) -> None:
-        """Give the schedule what it had seen before a resumed fit was stopped."""
-        seen = getattr(self, "_seen", None)
-        if self._plateau is not None and seen is not None:
-            self._plateau.load_state_dict(dict(seen))
+        self._seen = checkpoint.get("plateau")
 
 
 def _frozen_layers(network: nn.Module, encoder: Collection[str]) -> list[nn.Module]:

@@ -42,11 +42,13 @@ class Machine:
     Attributes:
         device: The device of this process.
         processes: Processes that a batch is shared out among.
+        processes_here: Those of them on this machine, which share its cores.
         started: ``time.monotonic()`` at the start of the fit: the budget counts from there.
     """
 
     device: torch.device
     processes: int
+    processes_here: int
     started: float
 
 
@@ -166,7 +168,7 @@ def make_plan(
     if training.max_minutes is not None or workers == "auto":
         loading, computing = trial.time_patches(source, arithmetic)
         if workers == "auto":
-            workers = _workers(loading, computing)
+            workers = _workers(loading, computing, processes=machine.processes_here)
         patch = computing + (0.0 if workers else loading)
         seconds = patch * step_items / machine.processes
         if training.max_minutes is not None:
@@ -238,11 +240,13 @@ def steps_within(seconds: float, step: float, validation: float, per_epoch: int)
     return max(1, whole * per_epoch + max(0, min(per_epoch, int(rest // step))))
 
 
-def _workers(loading: float, computing: float) -> int:
+def _workers(loading: float, computing: float, *, processes: int) -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if loading <= INLINE_LOADING * computing:
         return 0
-    return max(1, min(MOST_WORKERS, (cores or 2) - 1, math.ceil(loading / computing) + 1))
+    return max(
+        1, min(MOST_WORKERS, (cores or 2) // processes - 1, math.ceil(loading / computing) + 1)
+    )
 
 
 class _Trial:

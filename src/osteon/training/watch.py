@@ -60,9 +60,9 @@ class Watch(pl.Callback):
         patience: int | None = None,
         place: Place = ALONE,
     ):
-        self._patience, self._place = patience, place
-        self._stream, self._tiles, self.plan = stream, data.tiles, plan
-        self._labels, self._folder, self.reporter = data.labels, folder, reporter
+        self._patience, self.place = patience, place
+        self.stream, self._tiles, self.plan = stream, data.tiles, plan
+        self._labels, self.folder, self.reporter = data.labels, folder, reporter
         self._on_best = on_best
         self.history: list[EpochRow] = []
         self.best_epoch: int | None = None
@@ -96,14 +96,14 @@ class Watch(pl.Callback):
         self.best_epoch = state_dict["best_epoch"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Measure an epoch whose validation was interrupted."""
+        """Measure an epoch whose validation was interrupted, be it the last."""
         step = self._step = trainer.global_step
         self.meter = UsageMeter(pl_module.device)
-        if self._place.leads:
-            self._board = Board(self._folder, self._labels.names, step=step)
+        if self.place.leads:
+            self._board = Board(self.folder, self._labels.names, step=step)
         if step and self._ends_epoch(step) and len(self.history) < self._epoch(step):
             self._end_epoch(trainer, _fit_module(pl_module))
-        elif self._has_converged():
+        elif self._has_converged() or step == self.plan.total_steps:
             trainer.should_stop = True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -123,22 +123,22 @@ class Watch(pl.Callback):
         step = trainer.global_step
         if step == self._step:
             return  # gradients are being accumulated
-        self._step = self._stream.consumed = step
+        self._step = self.stream.consumed = step
         module = _fit_module(pl_module)
         module.end_step()
-        self._look_at_loss(outputs, step)
+        stopping, saving = agree(self.place, lambda: self._orders(outputs, step))
         if self._progress is not None:
             self._progress.advance(message=self._text)
         if self._ends_epoch(step):
             self._end_epoch(trainer, module)
-            return
-        stopping, saving = agree(self._place, self._orders)
-        if stopping:
+        elif stopping:
             self._stop(trainer)
         elif saving:
             self._save(trainer)
 
-    def _orders(self) -> tuple[bool, bool]:
+    def _orders(self, outputs: Any, step: int) -> tuple[bool, bool]:
+        """Whether to stop and whether to save; what is wrong is raised in all processes alike."""
+        self._look_at_loss(outputs, step)
         return self.reporter.stopping, time.monotonic() - self._saved_at > CHECKPOINT_SECONDS
 
     def _ends_epoch(self, step: int) -> bool:
@@ -153,17 +153,22 @@ class Watch(pl.Callback):
             return
         self._looked_at = now
         self.meter.sample()
-        loss = float(outputs["loss"])
+        # Lightning divides the loss of a batch by the batches of a step.
+        loss = float(outputs["loss"]) * self.plan.accumulate
         if not math.isfinite(loss):
-            raise InputError(
-                f"the loss became {loss} at step {step}: the fit has diverged",
-                where=self._folder.path,
-                mend="lower optimiser.learning_rate, or set training.precision=fp32; "
-                "--resume goes on from the last checkpoint",
-            )
+            raise self._diverged(f"the loss became {loss} at step {step}")
         if self._board is not None:
             self._board.loss(step, loss)
         self._text = f"epoch {self._epoch(step)}/{self.plan.epochs}, loss {loss:.3f}"
+
+    def _diverged(self, what: str) -> InputError:
+        return InputError(
+            f"{what}: the fit has diverged",
+            where=self.folder.path,
+            # Resumed, it would take the same steps again.
+            mend="start another with a lower optimiser.learning_rate, or with "
+            "training.precision=fp32; the best model so far is kept",
+        )
 
     def _end_epoch(self, trainer: pl.Trainer, module: FitModule) -> None:
         step = trainer.global_step
@@ -178,16 +183,16 @@ class Watch(pl.Callback):
         row = self._row(trainer, module, measured, time.monotonic() - started)
         self.history.append(row)
         module.end_epoch(row.val_mean_iou)
-        if self._place.leads:
-            write_log(self._folder.log, self.history, self._labels.names)
+        if self.place.leads:
+            write_log(self.folder.log, self.history, self._labels.names)
         if self._better(row):
             self.best_epoch = row.epoch
             self._keep_best(module, row)
         self._tell(row)
         self._save(trainer)
-        if self._has_converged():
+        if self._has_converged() or step == self.plan.total_steps:
             trainer.should_stop = True
-        elif step < self.plan.total_steps and agree(self._place, lambda: self.reporter.stopping):
+        elif agree(self.place, lambda: self.reporter.stopping):
             self._stop(trainer, save=False)
 
     def _measure(self, module: FitModule, tiles: GridTiles) -> Measured | None:
@@ -199,7 +204,7 @@ class Watch(pl.Callback):
             arithmetic=self.plan.arithmetic,
             device=module.device,
             reporter=self.reporter,
-            place=self._place,
+            place=self.place,
         )
 
     def _has_converged(self) -> bool:
@@ -238,12 +243,12 @@ class Watch(pl.Callback):
         return row.val_mean_iou > self.history[self.best_epoch - 1].val_mean_iou
 
     def _keep_best(self, module: FitModule, row: EpochRow) -> None:
-        if not self._place.leads:
+        if not self.place.leads:
             return
         # A copy: the live weights go on changing.
         weights = {k: v.detach().cpu().clone() for k, v in module.measured.state_dict().items()}
         contiguous = {k: v.contiguous() for k, v in weights.items()}
-        write_bytes(self._folder.best, save(contiguous), mend=MEND)
+        write_bytes(self.folder.best, save(contiguous), mend=MEND)
         if self._on_best is not None:
             self._on_best(contiguous, row)
 
@@ -261,16 +266,18 @@ class Watch(pl.Callback):
         self.reporter.message("fit", text, **row.flat(self._labels.names))
 
     def _save(self, trainer: pl.Trainer) -> None:
+        if not _fit_module(trainer.lightning_module).is_finite():  # the same in all processes
+            raise self._diverged(f"the weights became infinite or NaN by step {self._step}")
         self._saved_at = time.monotonic()
-        if not self._place.leads:
-            trainer.save_checkpoint(self._folder.last)  # takes part, writes nothing
+        if not self.place.leads:
+            trainer.save_checkpoint(self.folder.last)  # takes part, writes nothing
             return
         try:
-            with replacing(self._folder.last, mend=MEND) as partial:
+            with replacing(self.folder.last, mend=MEND) as partial:
                 trainer.save_checkpoint(partial)
         except RuntimeError as error:  # so torch reports a full disk
             raise OutputError(
-                f"the checkpoint cannot be written: {error}", where=self._folder.last, mend=MEND
+                f"the checkpoint cannot be written: {error}", where=self.folder.last, mend=MEND
             ) from None
 
     def _stop(self, trainer: pl.Trainer, *, save: bool = True) -> None:
