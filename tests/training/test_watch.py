@@ -125,3 +125,16 @@ def test_slurm_signals_are_not_taken_by_the_training_loop(tmp_path: Path) -> Non
 
     run(tmp_path, "training.epochs=1", reporter=Reporter(listen))
     assert set(during) == {before}
+
+
+def test_ctrl_c_reaches_whoever_started_the_fit(tmp_path: Path) -> None:
+    # Lightning makes SystemExit(1) of it and ignores SIGINT from then on.
+    before = signal.getsignal(signal.SIGINT)
+
+    def press(event: Event) -> None:
+        if event.stage == "validate":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, reporter=Reporter(press))
+    assert signal.getsignal(signal.SIGINT) == before

@@ -30,7 +30,7 @@ from osteon.training.module import FitModule
 from osteon.training.parallel import Place, Processes, agree, device_of, meet
 from osteon.training.plan import FitPlan, Machine, describe, make_plan
 from osteon.training.record import MEND, EpochRow, FitFolder
-from osteon.training.signals import KeepSigterm
+from osteon.training.signals import KeepSigterm, interruptible
 from osteon.training.stream import BatchStream, Order
 from osteon.training.usage import Usage
 from osteon.training.watch import Watch, Weights
@@ -142,7 +142,7 @@ def fit(
         encoder=_encoder(network, spec, settings),
         rank=where.rank,
     )
-    with _repeatable(device):
+    with _repeatable(device), interruptible():
         _run(module, watch, resume=resume, clip_norm=settings.training.clip_norm)
     return FitOutcome(
         weights=_final_weights(watch, module, folder),

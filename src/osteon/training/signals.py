@@ -1,9 +1,11 @@
-"""Who answers when the system asks a fit to end."""
+"""Who answers when the system, or the user, asks a fit to end."""
 
 from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import lightning.pytorch as pl
 
@@ -24,3 +26,20 @@ class KeepSigterm(pl.Callback):
         # Only the main thread may, and in others Lightning has not set its own.
         if threading.current_thread() is threading.main_thread() and self._handler is not None:
             signal.signal(signal.SIGTERM, self._handler)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Let Ctrl-C through: Lightning would end the process by code 1, deaf to it from then on.
+
+    Raises:
+        KeyboardInterrupt: Where Lightning made a SystemExit of it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as end:
+        if not isinstance(end.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt from None
