@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from osteon.datasets import Part, Split
+from osteon.errors import InputError
 from osteon.events import Reporter
 from osteon.intensity import load_recipe
 from osteon.model_file import Model, ModelSpec, TrainingRanges, check_start, save_model
@@ -159,11 +160,16 @@ def devices_asked(out: str | Path, settings: FitSettings | None) -> int | str:
         out: The run folder.
         settings: The settings; None: those of the run that is gone on with.
 
-    Raises:
-        InputError: If there is no run to go on with.
+    Returns:
+        The setting ``training.devices``; 1 where there is no run to go on with, which the fit
+        itself will say.
     """
-    chosen = settings or recorded_settings(FitFolder(Path(out)))
-    return chosen.training.devices
+    if settings is None:
+        try:
+            settings = recorded_settings(FitFolder(Path(out)))
+        except InputError:
+            return 1
+    return settings.training.devices
 
 
 def _start(
