@@ -95,7 +95,7 @@ def fit(
                     out=out,
                     settings=chosen,
                     resume=goes_on,
-                    overwrite=overwrite and not goes_on,
+                    overwrite=overwrite and (resume or not goes_on),  # a requeued job goes on
                     reporter=console.reporter,
                 )
         except Stopped:
