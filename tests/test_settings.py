@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -22,7 +22,10 @@ from osteon.settings import (
     FitSettings,
     JaccardCrossEntropySettings,
     JaccardSettings,
+    LossSettings,
+    Mode,
     OneCycleSchedule,
+    PlateauSchedule,
     PredictSettings,
     Settings,
     SgdSettings,
@@ -30,6 +33,7 @@ from osteon.settings import (
     load_settings,
     settings_help,
 )
+from osteon.settings.optimising import DiskCache
 from osteon.tables.augmentations import AUGMENTATIONS
 from osteon.tables.choices import RECIPES
 from osteon.tables.encoders import ENCODERS
@@ -59,9 +63,23 @@ def test_defaults_are_those_of_the_paper() -> None:
 # --- what comes out of a file or of overrides is what went in -------------------------------
 
 RATE = st.floats(1e-12, 1, allow_nan=False)
-LOSSES = st.one_of(
-    st.just(JaccardSettings()),
-    st.builds(JaccardCrossEntropySettings, cross_entropy_weight=st.floats(0, 1e6)),
+POSITIVE = st.floats(1e-6, 1e6)
+LOSSES = st.builds(
+    lambda name, weights, numbers: {"name": name, "class_weights": weights, **numbers[name]},
+    st.sampled_from([kind.model_fields["name"].default for kind in get_args(LossSettings)]),
+    st.none() | st.just("data") | st.lists(POSITIVE, min_size=1, max_size=5),
+    st.fixed_dictionaries(
+        {
+            kind.model_fields["name"].default: st.fixed_dictionaries(
+                {
+                    name: POSITIVE
+                    for name in kind.model_fields
+                    if name not in ("name", "class_weights")
+                }
+            )
+            for kind in get_args(LossSettings)
+        }
+    ),
 )
 OPTIMISERS = st.one_of(
     st.builds(AdamSettings, learning_rate=RATE),
@@ -72,12 +90,18 @@ SCHEDULES = st.one_of(
     st.builds(CosineSchedule, final_learning_rate=st.floats(0, 1)),
     st.builds(OneCycleSchedule, warmup=st.floats(0.001, 0.999)),
     st.just(ConstantSchedule()),
+    st.builds(
+        PlateauSchedule,
+        factor=st.floats(0.01, 0.99),
+        patience=st.integers(0, 100),
+        final_learning_rate=st.floats(0, 1),
+    ),
 )
 
 
-def _is_flat(encoder: str) -> bool:
+def _works(encoder: str, dimensions: int) -> bool:
     try:
-        check_pair("unet", encoder, 2)
+        check_pair("unet", encoder, dimensions)
     except UsageError:
         return False
     return True
@@ -91,21 +115,39 @@ PRINTABLE = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, 
 
 
 #: Encoders that a U-Net can have in 2D.
-FLAT = [row.name for row in ENCODERS if _is_flat(row.name)]
+FLAT = [row.name for row in ENCODERS if _works(row.name, 2)]
 
 
 @st.composite
 def fit_settings(draw: st.DrawFn) -> FitSettings:
     specimens = draw(st.none() | st.lists(WORDS | PRINTABLE, max_size=4))
+    mode, encoder = draw(st.sampled_from(get_args(Mode))), draw(st.sampled_from(FLAT))
+    if mode == "3D" and not _works(encoder, 3):
+        mode = "2D"
     data: dict[str, Any] = {
         "seed": draw(st.integers(0, 2**32 - 1)),
+        "mode": mode,
+        "voxel_size": draw(st.none() | POSITIVE),
         "network": {
-            "encoder": draw(st.sampled_from(FLAT)),
+            "encoder": encoder,
             "decoder_channels": draw(st.tuples(*[st.integers(1, 1024)] * 5)),
+            "weights": draw(st.sampled_from(["random", "imagenet", "Modelle/no.pth"])),
+            "encoder_learning_rate": draw(st.floats(0, 1)),
         },
-        "patches": {"size": 32 * draw(st.integers(1, 64)), "max_overlap": draw(st.floats(0, 1))},
+        "patches": {
+            "size": 32 * draw(st.integers(1, 64)),
+            "max_overlap": draw(st.floats(0, 1)),
+            "slices": draw(st.sampled_from([3, 5, 7, 9])),
+            "depth": 32 * draw(st.integers(1, 16)),
+            "must_hold": draw(WORDS | PRINTABLE),
+            "share": draw(st.floats(0, 1)),
+            "skip_empty": draw(st.booleans()),
+        },
         "normalisation": {"recipe": draw(st.sampled_from(RECIPES.names()))},
-        "augmentation": {"preset": draw(st.sampled_from(AUGMENTATIONS.names()))},
+        "augmentation": draw(
+            st.builds(lambda preset: {"preset": preset}, st.sampled_from(AUGMENTATIONS.names()))
+            | st.builds(lambda x: {"preset": "strong", "strength": x}, st.floats(0, 2))
+        ),
         "loss": draw(LOSSES),
         "optimiser": draw(OPTIMISERS),
         "schedule": draw(SCHEDULES),
@@ -116,6 +158,12 @@ def fit_settings(draw: st.DrawFn) -> FitSettings:
         },
         "training": {
             "max_minutes": draw(st.none() | st.floats(1e-9, 1e9)),
+            "accumulate": draw(st.integers(1, 1024)),
+            "clip_norm": draw(st.none() | POSITIVE),
+            "patience": draw(st.none() | st.integers(1, 100)),
+            "average": draw(st.none() | st.floats(0.001, 0.999)),
+            "devices": draw(st.just("all") | st.integers(1, 64)),
+            "disk_cache": draw(st.sampled_from(get_args(DiskCache))),
             "workers": draw(st.just("auto") | st.integers(0, 64)),
             "threads": draw(st.just("auto") | st.integers(1, 64)),
             "precision": draw(st.sampled_from(["auto", "fp32", "bf16", "fp16"])),
@@ -281,6 +329,10 @@ def test_a_wrong_name_is_told_with_what_was_meant(override: str, hint: str) -> N
         ("training.max_minutes=.inf", "training.max_minutes = inf: "),
         ("training.max_minutes=0", "training.max_minutes = 0: "),
         ("training.threads=0", "training.threads = 0: must be at least 1"),
+        ("training.epochs=true", "training.epochs = 'yes': expected a whole number"),
+        ("training.workers=no", "training.workers = 'no': expected a whole number, or auto"),
+        ("voxel_size=yes", "voxel_size = 'yes': expected a number"),
+        ("network.decoder_channels=[yes,8,8,8,8]", "network.decoder_channels.0 = 'yes': "),
         ("training.workers=-1", "training.workers = -1: cannot be negative"),
         ("training.precision=fp8", "training.precision = 'fp8': "),
         ("validation.share=1", "validation.share = 1: "),

@@ -7,7 +7,12 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
 
 from osteon.errors import InputError, UsageError
 from osteon.settings.words import explain
@@ -28,12 +33,33 @@ class Settings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _none(cls, data: Any) -> Any:
-        """Read ``none``, as the help pages write it, where a setting may be left open."""
+    def _as_meant(cls, data: Any) -> Any:
+        """Read ``none``, as the help pages write it, where a setting may be left open.
+
+        And yes and no as words where a number is wanted, which refuses them: they would be
+        taken for 1 and 0.
+        """
         if not isinstance(data, dict):
             return data
-        open_ = {n for n, f in cls.model_fields.items() if type(None) in get_args(f.annotation)}
-        return {k: None if v == "none" and k in open_ else v for k, v in data.items()}
+        read = dict(data)
+        for name, field in cls.model_fields.items():
+            if name not in read:
+                continue
+            if read[name] == "none" and type(None) in get_args(field.annotation):
+                read[name] = None
+            if _takes_numbers(field.annotation):
+                read[name] = _worded(read[name])
+        return read
+
+
+def _worded(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_worded(item) for item in value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
+def _takes_numbers(kind: Any) -> bool:
+    return kind in (int, float) or any(_takes_numbers(inner) for inner in get_args(kind))
 
 
 def load_settings(kind: type[S], path: Path | None = None, *, overrides: Sequence[str] = ()) -> S:
