@@ -168,10 +168,7 @@ def complete(
         if settings.voxel_size is not None:
             statistics = examined.statistics[pair.name]
             pair = resample_pair(
-                _within_its_slices(pair),
-                settings.voxel_size,
-                mode=settings.mode,
-                statistics=statistics,
+                pair, settings.voxel_size, mode=settings.mode, statistics=statistics
             )
         seen.append(pair)
     division = opened.division
@@ -190,15 +187,6 @@ def complete(
         statistics=examined.statistics,
         surveys=examined.surveys,
     )
-
-
-def _within_its_slices(pair: Pair) -> Pair:
-    """Take the labels off slices that the manifest leaves out: on another grid its numbers fail."""
-    if pair.labels is None or pair.row.slices is None:
-        return pair
-    first, last = pair.row.slices
-    source = tuple(where if first <= z < last else -1 for z, where in enumerate(pair.labels.source))
-    return replace(pair, labels=replace(pair.labels, source=source))
 
 
 def fit_data(prepared: Prepared, settings: FitSettings, network: NetworkSpec) -> FitData:

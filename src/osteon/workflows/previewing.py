@@ -22,7 +22,7 @@ from osteon.datasets import (
     resample_pair,
     scan_statistics,
 )
-from osteon.datasets.sampling import runs, slices_to_use
+from osteon.datasets.sampling import runs
 from osteon.errors import InputError, OsteonWarning, Stopped, UsageError
 from osteon.events import Reporter
 from osteon.intensity import Statistics
@@ -121,7 +121,7 @@ def preview_dataset(
 
 def _chosen(pairs: Sequence[Pair], manifest: Manifest, count: int) -> list[Pair]:
     """Labelled scans, evenly spaced where there are more than patches."""
-    labelled = [pair for pair in pairs if _labelled(pair)]
+    labelled = [pair for pair in pairs if pair.labelled]
     if not labelled:
         raise InputError(
             "the dataset has no labelled slice",
@@ -201,7 +201,7 @@ def _shares(pairs: Sequence[Pair], count: int) -> list[tuple[Pair, int]]:
 
 def _parts(pair: Pair, settings: FitSettings, count: int) -> list[Part]:
     """Slices or blocks of a scan, evenly spaced over what is labelled."""
-    labelled = _labelled(pair)
+    labelled = list(pair.labelled)
     if settings.patches.skip_empty:
         labelled = _not_empty(pair, labelled, count)
     if not labelled:
@@ -210,11 +210,6 @@ def _parts(pair: Pair, settings: FitSettings, count: int) -> list[Part]:
     if settings.mode != "3D":
         return [Part(pair.name, (z,)) for z in slices]
     return [Part(pair.name, _block(z, labelled, settings.patches.depth)) for z in slices]
-
-
-def _labelled(pair: Pair) -> list[int]:
-    usable = slices_to_use(pair)
-    return [z for z in pair.labelled if z in usable]
 
 
 def _not_empty(pair: Pair, labelled: Sequence[int], count: int) -> list[int]:
