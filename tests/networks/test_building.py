@@ -49,6 +49,21 @@ def test_fewer_decoder_channels_are_fewer_parameters(tiny: torch.nn.Module) -> N
     assert parameter_count(tiny) == unet_parameters(TINY)
 
 
+@pytest.mark.parametrize("quiet", [torch.no_grad, torch.inference_mode])
+def test_idle_parameters_are_found_where_gradients_are_off(quiet: Callable[[], Any]) -> None:
+    spec = NetworkSpec("pspnet", "resnet18", 1, 3)
+    torch.manual_seed(0)
+    expected = build_network(spec)
+    with quiet():
+        torch.manual_seed(0)
+        found = build_network(spec)
+    idle = {n for n, p in expected.named_parameters() if not p.requires_grad}
+    # By hand: PSPNet reads three stages, to an eighth of the resolution; two are left.
+    assert {n.split(".")[1] for n in idle} == {"layer3", "layer4"}
+    assert {n for n, p in found.named_parameters() if not p.requires_grad} == idle
+    assert torch.equal(found.state_dict()["encoder.conv1.weight"], expected.encoder.conv1.weight)
+
+
 def test_frozen_parameters_are_not_counted() -> None:
     layer = torch.nn.Linear(3, 2)
     layer.bias.requires_grad_(False)

@@ -17,7 +17,6 @@ from osteon.tables.networks import check_decoder, check_pair, check_patch, divis
     ("architecture", "encoder", "dimensions", "reason"),
     [
         ("unetplusplus", "mit_b0", 2, "no features at half the resolution"),
-        ("unetplusplus", "tu-swin_tiny_patch4_window7_224", 2, "no features at half"),
         ("linknet", "mit_b5", 2, "no features at half the resolution"),
         ("deeplabv3", "vgg16_bn", 2, "cannot be dilated"),
         ("pan", "xception", 2, "cannot be dilated"),

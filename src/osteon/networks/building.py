@@ -74,14 +74,15 @@ def idle_parameters(network: nn.Module, spec: NetworkSpec) -> list[nn.Parameter]
     Returns:
         The parameters.
     """
-    state = {n: torch.empty_like(p, device="meta") for n, p in network.state_dict().items()}
     own = dict(network.named_parameters())
-    leaves = {name: state[name].requires_grad_() for name in own}
     sides = (_PROBE,) * 2 if spec.dimensions == 2 else (_PROBE_DEPTH, _PROBE, _PROBE)
-    image = torch.empty(2, spec.in_channels, *sides, device="meta")
-    with torch.random.fork_rng(devices=[]):  # of dropout
+    # Whoever builds a network to predict may have turned gradients off; dropout draws numbers.
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
+        state = {n: torch.empty_like(p, device="meta") for n, p in network.state_dict().items()}
+        leaves = {name: state[name].requires_grad_() for name in own}
+        image = torch.empty(2, spec.in_channels, *sides, device="meta")
         logits = torch.func.functional_call(network, {**state, **leaves}, (image,))
-    found = torch.autograd.grad(logits.sum(), list(leaves.values()), allow_unused=True)
+        found = torch.autograd.grad(logits.sum(), list(leaves.values()), allow_unused=True)
     return [own[name] for name, gradient in zip(leaves, found, strict=True) if gradient is None]
 
 

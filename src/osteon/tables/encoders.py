@@ -16,12 +16,16 @@ timm's models are too many to list: ``tu-<name>`` is taken by a rule, see
 from __future__ import annotations
 
 from osteon.registry import Row, Table
-from osteon.tables.timm import NO_HALF, NOT_PLAIN, STRIDE, TARGET, timm_row
+from osteon.tables.timm import NOT_PLAIN, STRIDE, TARGET, timm_row
 
 _MONAI = "monai.networks.nets:FlexibleUNet"
 _POOLED = "it halves the resolution by pooling, which cannot be dilated"
 #: ResNets that MONAI's FlexibleUNet has in 3D as well.
 _ALSO_3D = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152")
+_NO_HALF = dict.fromkeys(
+    ("unetplusplus", "linknet"),
+    "it has no features at half the resolution, and segmentation-models-pytorch refuses it",
+)
 _NOT_DILATED = dict.fromkeys(("deeplabv3", "deeplabv3plus", "pan"), _POOLED)
 
 
@@ -182,7 +186,7 @@ _ROWS = (
         ("mit_b4", "MiT-B4", 60.8),
         ("mit_b5", "MiT-B5", 81.4),
         whole=True,
-        cannot=NO_HALF,
+        cannot=_NO_HALF,
     ),
 )
 

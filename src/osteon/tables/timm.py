@@ -22,10 +22,6 @@ TIMM = "tu-"
 TARGET, STRIDE = "segmentation_models_pytorch.encoders:get_encoder", 32
 #: Why an encoder that is no plain vision transformer cannot be DPT's.
 NOT_PLAIN = f"DPT needs a plain vision transformer of timm, such as {TIMM}vit_tiny_patch16_224"
-#: Why an encoder cannot be UNet++'s or Linknet's.
-NO_HALF = dict.fromkeys(
-    ("unetplusplus", "linknet"), "it has no features at half the resolution of the input"
-)
 
 
 def _families(names: str) -> re.Pattern[str]:
@@ -52,13 +48,6 @@ _FIXED = _families(
 )
 #: Sides that are rounded otherwise than by halving.
 _ROUNDED = _families("inception_resnet inception_v legacy_xception mobilevitv2 nasnet pnasnet")
-#: The first features are at a quarter of the resolution.
-_FROM_A_QUARTER = _families(
-    "caformer convformer convnext cpubone davit edgenext efficientvit fasternet fastvit focalnet "
-    "hgnet hieradet iformer inception_next lcnetv2 lowformer mambaout mvitv2 nextvit poolformer "
-    "pvt_ rdnet repvit sam2_ starnet swiftformer swin test_convnext test_mambaout tiny_vit "
-    "tresnet twins"
-)
 
 
 @lru_cache(maxsize=1)
@@ -124,4 +113,4 @@ def _cannot(base: str) -> dict[str, str]:
         return {"*": "its attention is made for one size of input"}
     if _ROUNDED.match(base):
         return {"*": "its stages do not halve the resolution exactly"}
-    return {"dpt": NOT_PLAIN, **(NO_HALF if _FROM_A_QUARTER.match(base) else {})}
+    return {"dpt": NOT_PLAIN}
