@@ -183,7 +183,12 @@ class FitModule(pl.LightningModule):
         state = np.random.SeedSequence(
             [self._settings.seed, self.global_step, batch_of_step, self._rank]
         )
-        torch.manual_seed(int(state.generate_state(1, np.uint64)[0] >> np.uint64(1)))
+        seed = int(state.generate_state(1, np.uint64)[0] >> np.uint64(1))
+        if self.device.type == "cpu":
+            # torch.manual_seed writes down a stack for GPUs not in use: a millisecond a step.
+            torch.default_generator.manual_seed(seed)
+        else:
+            torch.manual_seed(seed)
         for layer in self._frozen:
             layer.train(False)
 

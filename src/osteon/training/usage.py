@@ -52,7 +52,7 @@ class UsageMeter:
     _gpu: list[float] = field(default_factory=list)
 
     def sample(self) -> None:
-        """Look at the worker processes and the GPU; takes about a millisecond."""
+        """Look at the worker processes and the GPU; takes some milliseconds."""
         import psutil
 
         held = 0

@@ -30,6 +30,8 @@ from osteon.training.usage import UsageMeter
 CHECKPOINT_SECONDS = 300.0
 #: Seconds between looks at the loss: each look waits for the GPU.
 LOSS_SECONDS = 0.5
+#: Seconds between looks at memory and GPU: each walks through all processes of the machine.
+USAGE_SECONDS = 5.0
 
 Weights = Mapping[str, torch.Tensor]
 
@@ -73,6 +75,7 @@ class Watch(pl.Callback):
         self._step = 0
         self._progress: Progress | None = None
         self._epoch_start = self._saved_at = self._looked_at = time.monotonic()
+        self._metered_at = -math.inf
         self._text = ""
 
     def follow(self, progress: Progress) -> None:
@@ -152,7 +155,9 @@ class Watch(pl.Callback):
         if now - self._looked_at < LOSS_SECONDS:
             return
         self._looked_at = now
-        self.meter.sample()
+        if now - self._metered_at >= USAGE_SECONDS:
+            self._metered_at = now
+            self.meter.sample()
         # Lightning divides the loss of a batch by the batches of a step.
         loss = float(outputs["loss"]) * self.plan.accumulate
         if not math.isfinite(loss):
