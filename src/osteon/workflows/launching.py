@@ -8,11 +8,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO
 
-from osteon.errors import OsteonError, UsageError
+from osteon.errors import ExitCode, OsteonError, UsageError
 
 _VARIABLES = (
     "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
@@ -20,6 +21,8 @@ _VARIABLES = (
 #: How long the other processes may take to end by themselves, and how long the first may hang in
 #: an exchange with one that has ended, in seconds.
 END_SECONDS, HANG_SECONDS = 60.0, 60.0
+#: How long one that has failed may take to say so, after an exchange with it was cut off.
+FAIL_SECONDS = 10.0
 _POLL_SECONDS = 0.5
 
 
@@ -74,7 +77,7 @@ def together(devices: int | str, arguments: Sequence[str]) -> Iterator[None]:
             others.end()
             raise
         except BaseException:  # an exchange was cut off because another process has failed
-            others.end()
+            others.end(patience=FAIL_SECONDS)
             others.refuse_failure()
             raise
         others.finish()
@@ -150,10 +153,11 @@ class _Others:
             # An exchange notices a lost partner by itself, most of the time.
             if self._over.wait(HANG_SECONDS):
                 return
-            print(f"error: {self._failure()}", file=sys.stderr, flush=True)
+            failure = self._failure() or OsteonError("another process of the fit failed")
+            print(f"error: {failure}", file=sys.stderr, flush=True)
             for process, _ in self._started:
                 process.kill()
-            os._exit(int(OsteonError.exit_code))
+            os._exit(int(failure.exit_code))
 
     def _failed(self) -> int | None:
         for number, (process, _) in enumerate(self._started, start=1):
@@ -170,12 +174,13 @@ class _Others:
             except subprocess.TimeoutExpired:
                 process.kill()
 
-    def end(self) -> None:
+    def end(self, *, patience: float = _POLL_SECONDS) -> None:
         """End the others, after this one has failed or was interrupted."""
         self._over.set()
+        deadline = time.monotonic() + patience
         for process, _ in self._started:
             try:
-                process.wait(_POLL_SECONDS)
+                process.wait(max(0.0, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.terminate()
 
@@ -197,7 +202,10 @@ class _Others:
             lines = said.read().decode(errors="replace").strip().splitlines()
             told = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
             why = [*lines[-1:], f"exit code {process.returncode}", *told][-1 if told else 0]
-        return OsteonError(
+        failure = OsteonError(
             f"process {number} of the fit failed: {why}",
             mend="the model and the checkpoint so far are kept: go on with --resume",
         )
+        if process.returncode in list(ExitCode):  # its own, for scripts
+            failure.exit_code = ExitCode(process.returncode)
+        return failure
