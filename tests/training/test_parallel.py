@@ -19,6 +19,9 @@ from osteon.training.parallel import ALONE, Place, place
 from .toys import run
 
 HERE = Path(__file__).parent
+#: Seconds, on a busy machine.
+PATIENCE = 600
+pytestmark = pytest.mark.timeout(3 * PATIENCE)
 
 
 def together(code: str, *, count: int = 2) -> list[subprocess.CompletedProcess[str]]:
@@ -47,7 +50,7 @@ def together(code: str, *, count: int = 2) -> list[subprocess.CompletedProcess[s
     ended = []
     for process in started:
         try:
-            out, err = process.communicate(timeout=240)
+            out, err = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             for other in started:
                 other.kill()
@@ -191,7 +194,8 @@ FIT = """
 def test_two_processes_reach_the_score_of_one(tmp_path: Path) -> None:
     from .toys import Toy
 
-    choices = ["training.batch_size=8", "training.epochs=12"]
+    # One process alone scored 0.976 at epoch 12 and 0.98 from 13 on.
+    choices = ["training.batch_size=8", "training.epochs=16", "optimiser.learning_rate=0.01"]
     alone = run(tmp_path / "one", *choices, source=Toy(24))
     code = FIT.format(folder=str(tmp_path / "two"), choices=choices, resume=False)
     both = told(together(code))
