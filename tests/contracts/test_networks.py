@@ -253,9 +253,10 @@ def test_all_pairs_work_or_are_refused(architecture: str, encoder: str) -> None:
 @pytest.mark.parametrize("architecture", FLAT)
 def test_small_pairs_learn(architecture: str, encoder: str) -> None:
     try:
-        spec = spec_of(architecture, 2, encoder)
+        check_pair(architecture, encoder, 2)
     except UsageError:
         pytest.skip("refused, as tested above")
+    spec = spec_of(architecture, 2, encoder)
     network = built(spec).train()
     side = max(64, *spec.least)
     network(torch.randn(2, 1, side, side)).square().sum().backward()
@@ -333,6 +334,8 @@ def test_timm_s_models_fail_where_the_rule_says(name: str) -> None:
     for architecture in {"unet", "linknet", "unetplusplus", "dpt"} - TIMM[name]:
         if (architecture, name) == ("unet", "mobilevitv2_050"):
             continue  # the library stretches features that do not fit
+        if architecture == "dpt" and name.startswith("swin"):
+            continue  # it is built, though not what DPT is: no tokens for the whole image
         with pytest.raises((UsageError, RuntimeError, AssertionError)):  # of the library
             see(NetworkSpec(architecture, f"tu-{name}", 1, 3))
 
