@@ -6,37 +6,19 @@ The functions of :mod:`osteon.workflows` are the public API: ``osteon.fit``, ``o
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
+from osteon import workflows
+
 if TYPE_CHECKING:
-    from osteon.workflows import (
-        check_dataset,
-        demo,
-        evaluate,
-        fit,
-        new_dataset,
-        predict,
-        simulate_cohort,
-        simulate_scan,
-    )
+    from osteon.workflows import *  # noqa: F403
 
 __version__ = "0.1.0"
-__all__ = [
-    "__version__",
-    "check_dataset",
-    "demo",
-    "evaluate",
-    "fit",
-    "new_dataset",
-    "predict",
-    "simulate_cohort",
-    "simulate_scan",
-]
+__all__ = ["__version__", *workflows.__all__]
 
 
 def __getattr__(name: str) -> Any:
     # Imported on use: `import osteon` takes milliseconds and no torch.
-    if name in __all__:
-        return getattr(importlib.import_module("osteon.workflows"), name)
+    if name in workflows.__all__:
+        return getattr(workflows, name)
     raise AttributeError(f"module 'osteon' has no attribute '{name}'")
