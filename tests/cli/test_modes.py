@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 import osteon.training.fitting as training
 
-from .calling import Ran, call, refused, setting
+from .calling import Ran, call, refused, setting, write_cohort
 
 CLASSES = ("background", "bone", "pores")
 SLICES, SIZE = 36, 64
@@ -129,10 +129,16 @@ PLAIN = (
 
 
 @pytest.fixture(scope="module")
-def first(cohort: Path) -> Iterator[Path]:
+def tubes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The manifest of two scans that are soon learned."""
+    return write_cohort(tmp_path_factory.mktemp("tubes") / "data")
+
+
+@pytest.fixture(scope="module")
+def first(tubes: Path) -> Iterator[Path]:
     """A fit that others start from."""
-    out = cohort.parent / "first"
-    ran = fit(cohort / "dataset.toml", out, *PLAIN, "training.epochs=4", "patches.per_slice=2")
+    out = tubes.parent / "first"
+    ran = fit(tubes, out, *PLAIN, "training.epochs=3", "patches.per_slice=6")
     assert ran.code == 0, ran.err
     yield out
     for path in out.rglob("*"):
@@ -142,7 +148,7 @@ def first(cohort: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_a_fit_starts_where_another_ended(
-    suffix: str, first: Path, cohort: Path, tmp_path: Path
+    suffix: str, first: Path, tubes: Path, tmp_path: Path
 ) -> None:
     source = first / "model.safetensors"
     if suffix == ".pth":
@@ -151,7 +157,7 @@ def test_a_fit_starts_where_another_ended(
         assert made.code == 0, made.err
     out = tmp_path / "run"
     ran = fit(
-        cohort / "dataset.toml",
+        tubes,
         out,
         *PLAIN,
         f"network.weights={source}",
@@ -163,15 +169,18 @@ def test_a_fit_starts_where_another_ended(
     assert ran.code == 0, ran.err
     begun, ended = scores(out)[0], max(scores(first))
     fresh = fit(
-        cohort / "dataset.toml",
+        tubes,
         tmp_path / "fresh",
         *PLAIN,
         "training.epochs=1",
         "optimiser.learning_rate=1e-6",
     )
     assert fresh.code == 0, fresh.err
-    # Far nearer to where the other ended than a fit that starts from nothing.
-    assert abs(begun - ended) < 0.25 * (ended - scores(tmp_path / "fresh")[0])
+    # A fit that starts from nothing is far behind. Not quite the same score: the statistics of
+    # the decoder's batch normalisation follow the patches at any learning rate.
+    fresh_score = scores(tmp_path / "fresh")[0]
+    assert ended > fresh_score + 0.15  # or the test would say nothing
+    assert begun > ended - 0.3 * (ended - fresh_score)
     before, after = (load_file(run / "model.safetensors") for run in (first, out))
     encoder = [name for name in before if name.startswith("encoder.")]
     assert len(encoder) > 100
