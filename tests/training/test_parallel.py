@@ -218,3 +218,20 @@ def test_a_fit_of_two_processes_is_not_gone_on_with_by_one(tmp_path: Path) -> No
     told(together(FIT.format(folder=str(tmp_path), choices=choices, resume=False)))
     with pytest.raises(InputError, match="begun by 2 processes"):
         run(tmp_path, *choices, resume=True)
+
+
+@pytest.mark.slow
+def test_a_network_with_weights_that_have_no_part_is_fitted_by_two(tmp_path: Path) -> None:
+    # PSPNet leaves its encoder's deepest stages out; their gradients must not be waited for.
+    code = FIT.format(
+        folder=str(tmp_path), choices=["training.batch_size=8", "training.epochs=1"], resume=False
+    ).replace("source=", "spec=NetworkSpec('pspnet', 'tu-lcnet_035', 1, 3), source=")
+    both = told(
+        together(
+            code.replace(
+                "import json", "import json\n    from osteon.networks import NetworkSpec", 1
+            )
+        )
+    )
+    assert both[0]["digest"] == both[1]["digest"]
+    assert both[0]["steps"] == [3]

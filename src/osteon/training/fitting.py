@@ -234,7 +234,7 @@ def _hardware(module: FitModule, plan: FitPlan, where: Place) -> dict[str, Any]:
         **chosen,
         "devices": where.local_world,
         "num_nodes": where.nodes,
-        "strategy": DDPStrategy(),
+        "strategy": DDPStrategy(find_unused_parameters=plan.idle_weights),
     }
 
 

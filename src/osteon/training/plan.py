@@ -69,6 +69,8 @@ class FitPlan:
         accumulate: Batches of a step.
         processes: Processes that a batch is shared out among.
         measured: What is measured and kept: the weights, or their moving average.
+        idle_weights: Whether some weights have no part in the result, so that processes must not
+            wait for each other's gradients of them.
     """
 
     total_steps: int
@@ -83,6 +85,7 @@ class FitPlan:
     accumulate: int = 1
     processes: int = 1
     measured: str = WEIGHTS
+    idle_weights: bool = False
 
     @property
     def epochs(self) -> int:
@@ -189,6 +192,7 @@ def make_plan(
         accumulate=training.accumulate,
         processes=machine.processes,
         measured=WEIGHTS if training.average is None else AVERAGE,
+        idle_weights=machine.processes > 1 and trial.has_idle_weights(arithmetic),
     )
 
 
@@ -269,6 +273,15 @@ class _Trial:
         images = torch.zeros(self._image_shape, device=self._device)
         labels = torch.zeros(self._label_shape, dtype=torch.uint8, device=self._device)
         self._step(images, labels, arithmetic)
+
+    def has_idle_weights(self, arithmetic: Arithmetic) -> bool:
+        """Whether weights have no part in the result, as those of PSPNet's deepest stages."""
+        images = torch.zeros(self._image_shape, device=self._device)
+        with arithmetic.autocast(self._device):
+            self._network.train()(images).sum().backward()
+        idle = any(p.grad is None for p in self._network.parameters() if p.requires_grad)
+        self._network.zero_grad()
+        return idle
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor, arithmetic: Arithmetic) -> None:
         self._network.train().to(memory_format=arithmetic.memory_format)
