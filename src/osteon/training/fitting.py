@@ -107,18 +107,15 @@ def fit(
     resume = agree(where, lambda: resume and folder.last.exists())
     network, start = _network(spec, data, settings, resume=resume)
     network = network.to(device)
-    loss = build_loss(settings.loss, classes=spec.classes, class_weights=data.class_weights)
-    loss = loss.to(device)
+    loss = build_loss(settings.loss, classes=spec.classes, class_weights=data.class_weights).to(
+        device
+    )
 
     def settle() -> FitPlan:
         if resume:
             return _recorded_plan(folder, where)
         machine = Machine(device, where.world, where.local_world, started)
-        plan = make_plan(
-            network, loss, data.source, data.tiles, settings=settings, spec=spec, machine=machine
-        )
-        write_json(folder.plan, plan.as_dict(), mend=MEND)
-        return plan
+        return _new_plan(folder, network, loss, data, settings=settings, spec=spec, machine=machine)
 
     plan = agree(where, settle)
     torch.set_num_threads(plan.threads)
@@ -133,15 +130,7 @@ def fit(
         patience=settings.training.patience,
         place=where,
     )
-    module = FitModule(
-        network,
-        loss,
-        settings=settings,
-        total_steps=plan.total_steps,
-        arithmetic=plan.arithmetic,
-        encoder=_encoder(network, spec, settings),
-        rank=where.rank,
-    )
+    module = _module(network, loss, plan, settings=settings, spec=spec, rank=where.rank)
     with _repeatable(device), interruptible():
         _run(module, watch, resume=resume, clip_norm=settings.training.clip_norm)
     return FitOutcome(
@@ -169,9 +158,42 @@ def _network(
     return network, start_weights(network, spec, settings.network.weights, labels=data.labels)
 
 
-def _encoder(network: nn.Module, spec: NetworkSpec, settings: FitSettings) -> set[str]:
+def _new_plan(
+    folder: FitFolder,
+    network: nn.Module,
+    loss: nn.Module,
+    data: FitData,
+    *,
+    settings: FitSettings,
+    spec: NetworkSpec,
+    machine: Machine,
+) -> FitPlan:
+    plan = make_plan(
+        network, loss, data.source, data.tiles, settings=settings, spec=spec, machine=machine
+    )
+    write_json(folder.plan, plan.as_dict(), mend=MEND)
+    return plan
+
+
+def _module(
+    network: nn.Module,
+    loss: nn.Module,
+    plan: FitPlan,
+    *,
+    settings: FitSettings,
+    spec: NetworkSpec,
+    rank: int,
+) -> FitModule:
     alike = settings.network.encoder_learning_rate == 1
-    return set() if alike else encoder_parameters(network, spec)
+    return FitModule(
+        network,
+        loss,
+        settings=settings,
+        total_steps=plan.total_steps,
+        arithmetic=plan.arithmetic,
+        encoder=set() if alike else encoder_parameters(network, spec),
+        rank=rank,
+    )
 
 
 def _stream(source: PatchSource, settings: FitSettings, plan: FitPlan, where: Place) -> BatchStream:
