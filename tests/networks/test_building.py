@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from osteon.errors import DependencyError, ModelFileError, UsageError
+from osteon.errors import ModelFileError, UsageError
 from osteon.networks import NetworkSpec, build_network, load_weights, parameter_count
 from osteon.settings import NetworkSettings
 
@@ -156,15 +156,3 @@ def test_foreign_weights_are_refused_and_nothing_is_changed(
         load_weights(tiny, weights)
     assert caught.value.where in ("encoder.conv1.weight", "extra")
     assert torch.equal(tiny.state_dict()["segmentation_head.0.weight"], before)
-
-
-def test_what_monai_lacks_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    from osteon.networks import volumetric
-
-    def without_einops(*_: object, **__: object) -> None:
-        raise ImportError("No module named 'einops'")
-
-    monkeypatch.setattr(volumetric, "SwinUNETR", without_einops)
-    with pytest.raises(DependencyError, match="einops") as caught:
-        build_network(NetworkSpec("swinunetr", "", 1, 3, None, 3))
-    assert caught.value.mend == "pip install einops"

@@ -16,7 +16,6 @@ from monai.networks.nets.unetr import UNETR
 from monai.networks.nets.vnet import VNet
 from torch import nn
 
-from osteon.errors import DependencyError
 from osteon.networks.building import cannot_build
 from osteon.networks.spec import NetworkSpec
 
@@ -177,14 +176,8 @@ def build_volumetric(spec: NetworkSpec) -> nn.Module:
 
     Raises:
         UsageError: If the library refuses the channels.
-        DependencyError: If einops is not there, which MONAI's transformers need.
     """
     try:
         return _BUILDERS[spec.architecture](spec)
-    except ImportError as error:
-        raise DependencyError(
-            f"{spec.architecture} needs the Python package einops, which is not installed",
-            mend="pip install einops",
-        ) from error
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise cannot_build(spec, error) from error
