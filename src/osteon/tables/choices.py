@@ -23,6 +23,13 @@ RECIPES = Table(
             {"version": 1},
         ),
         Row(
+            "edges",
+            "-1 on the dark and 1 on the bright side of the edges of bone: hardly shifts with the "
+            "share of air in view, padding or the grey window",
+            "osteon.intensity:edges",
+            {"version": 1},
+        ),
+        Row(
             "reference-zscore-positive",
             "the original's: mean 0, SD 1 over voxels > 0 (unfit for signed data)",
             "osteon.intensity:zscore_positive",

@@ -1,23 +1,25 @@
-"""Normalisation of grey values: named, versioned recipes and the statistics they need.
-
-The statistics are taken from a stated, deterministic sample of the scan and kept with it, so
-that a preview, a slab and the whole scan are normalised alike. A recipe's name and version
-never change their meaning; what is learned later becomes a new version.
-"""
+"""Taking the statistics of a scan, slice by slice, and normalising by them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from osteon.errors import InputError
 from osteon.events import Reporter
-from osteon.tables.choices import RECIPES
+from osteon.intensity.anchoring import (
+    WIDTH_WITHOUT_EDGES,
+    Anchors,
+    Edges,
+    anchors,
+    edges_of,
+    padding_of,
+)
+from osteon.intensity.kept import Statistics
+from osteon.intensity.recipes import Recipe, load_recipe
 from osteon.volume import Array, Volume
 
 #: Whole slices that statistics are taken from, evenly spaced; a scan with fewer is taken whole.
@@ -28,152 +30,6 @@ FILL_SHARE = 0.01
 PERCENTILES = (1.0, 99.0)
 #: Voxels of a slice that percentiles are taken from, at even distances in memory order.
 PERCENTILE_VOXELS = 2**18
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How grey values are normalised.
-
-    Attributes:
-        name: Name in :data:`osteon.tables.choices.RECIPES`.
-        version: Raised when the definition changes; old versions stay readable.
-        voxels: Which voxels the statistics are of: ``not-fill`` or ``positive``.
-        scale: ``zscore``: (v - mean) / SD. ``minmax``: (v - minimum) / (maximum - minimum).
-            ``percentile``: -2 at the 1st percentile, 2 at the 99th, linear between and beyond.
-        clip: Range that augmented values are kept in.
-    """
-
-    name: str
-    version: int
-    voxels: Literal["not-fill", "positive"]
-    scale: Literal["zscore", "minmax", "percentile"]
-    clip: tuple[float, float]
-
-
-zscore = Recipe("zscore", 1, "not-fill", "zscore", (-5.0, 5.0))
-percentile = Recipe("percentile", 1, "not-fill", "percentile", (-5.0, 5.0))
-zscore_positive = Recipe("reference-zscore-positive", 1, "positive", "zscore", (-5.0, 5.0))
-minmax_positive = Recipe("reference-minmax-positive", 1, "positive", "minmax", (0.0, 1.0))
-
-
-def load_recipe(name: str) -> Recipe:
-    """Return a recipe of the table.
-
-    Args:
-        name: Its name.
-
-    Raises:
-        UsageError: If there is no such recipe.
-        TypeError: If a third party's row is not a :class:`Recipe`.
-    """
-    loaded = RECIPES.load(name)
-    if not isinstance(loaded, Recipe):
-        raise TypeError(f"the row '{name}' of recipes is not an osteon.intensity.Recipe")
-    return loaded
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a recipe needs to know of a scan, in stored values (not HU or mgHA).
-
-    Attributes:
-        recipe: Name of the recipe.
-        version: Version of the recipe.
-        mean: Mean of the voxels that count.
-        std: Their standard deviation, of the population (divided by n).
-        minimum: Smallest of them.
-        maximum: Largest of them.
-        fill: The value outside the field of view, which does not count; NaN is possible; None
-            where the recipe or the scan has none. Fill voxels are normalised like ``minimum``.
-        n: Number of voxels that count.
-        sample: What was looked at, for a person.
-        low: 1st percentile of the voxels that count; None where the recipe does not need it.
-        high: 99th percentile of them.
-    """
-
-    recipe: str
-    version: int
-    mean: float
-    std: float
-    minimum: float
-    maximum: float
-    fill: float | None
-    n: int
-    sample: str
-    low: float | None = None
-    high: float | None = None
-
-    def as_dict(self) -> dict[str, object]:
-        """Return a JSON-compatible dictionary; :meth:`from_dict` reads it back exactly."""
-        data = asdict(self)
-        if self.fill is not None and math.isnan(self.fill):
-            data["fill"] = "nan"  # JSON has no NaN
-        return data
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Statistics:
-        """Build statistics from :meth:`as_dict`.
-
-        Args:
-            data: The dictionary.
-
-        Returns:
-            The statistics.
-
-        Raises:
-            InputError: If an entry is missing or wrong, or the recipe or its version is unknown.
-        """
-        try:
-            fill = data["fill"]
-            made = cls(
-                str(data["recipe"]),
-                int(data["version"]),
-                mean=float(data["mean"]),
-                std=float(data["std"]),
-                minimum=float(data["minimum"]),
-                maximum=float(data["maximum"]),
-                fill=None if fill is None else float(fill),
-                n=int(data["n"]),
-                sample=str(data["sample"]),
-                low=None if data.get("low") is None else float(data["low"]),
-                high=None if data.get("high") is None else float(data["high"]),
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"the statistics of the grey values cannot be read: {error}") from None
-        if made.recipe not in RECIPES or made.version != load_recipe(made.recipe).version:
-            raise InputError(
-                f"this osteon does not know version {made.version} of the recipe '{made.recipe}'",
-                mend="update osteon",
-            )
-        if not all(map(math.isfinite, made._numbers)) or made._width <= 0:
-            raise InputError("the statistics of the grey values are not those of a scan")
-        return made
-
-    @property
-    def _numbers(self) -> tuple[float, ...]:
-        return self.mean, self.std, self.minimum, self.maximum, self._centre, self._width
-
-    @property
-    def _percentiles(self) -> tuple[float, float]:
-        # Not finite where they are missing, so that reading such statistics fails.
-        return (
-            (math.nan, math.nan) if self.low is None or self.high is None else (self.low, self.high)
-        )
-
-    @property
-    def _centre(self) -> float:
-        scale = load_recipe(self.recipe).scale
-        if scale == "percentile":
-            return sum(self._percentiles) / 2
-        return self.mean if scale == "zscore" else self.minimum
-
-    @property
-    def _width(self) -> float:
-        scale = load_recipe(self.recipe).scale
-        if scale == "percentile":
-            low, high = self._percentiles
-            return (high - low) / 4
-        return self.std if scale == "zscore" else self.maximum - self.minimum
 
 
 def sample_slices(depth: int, *, most: int = SAMPLE_SLICES) -> list[int]:
@@ -194,11 +50,12 @@ def statistics(volume: Volume, recipe: str, *, reporter: Reporter | None = None)
     """Take the statistics of a scan that a recipe needs.
 
     From up to 64 whole, evenly spaced slices (:func:`sample_slices`), one in memory at a time
-    (``percentile`` keeps up to half a million voxels of each); the same scan always gives the
-    same figures. The recipe ``zscore`` leaves out the fill: 0 in
+    (``percentile`` keeps up to half a million voxels of each, ``edges`` as many and 8192 edges);
+    the same scan always gives the same figures. The recipe ``zscore`` leaves out the fill: 0 in
     unsigned scans; in signed and float scans the minimum, or NaN, where at least 1 % of the
-    sample has it. The recipes of the original count voxels > 0 (the original takes them from the
-    whole scan, osteon from the sample).
+    sample has it. ``edges`` leaves out padding; without edges that could be bone's, its anchors are
+    the median and 20 SD above, and ``strength`` is 0. The recipes of the original count voxels
+    > 0 (the original takes them from the whole scan, osteon from the sample).
 
     Args:
         volume: The scan.
@@ -216,6 +73,8 @@ def statistics(volume: Volume, recipe: str, *, reporter: Reporter | None = None)
     chosen = load_recipe(recipe)
     slices = sample_slices(volume.shape[0])
     reporter = reporter or Reporter()
+    if chosen.scale == "edges":
+        return _of_edges(volume, chosen, slices=slices, reporter=reporter)
     fill = _find_fill(volume, slices) if chosen.voxels == "not-fill" else None
     moments = _Moments()
     sampled: list[Array] = []
@@ -240,10 +99,76 @@ def statistics(volume: Volume, recipe: str, *, reporter: Reporter | None = None)
         maximum=moments.maximum,
         fill=fill,
         n=moments.n,
-        sample=f"{len(slices)} of {volume.shape[0]} slices, whole and evenly spaced",
+        sample=_stated(slices, volume),
         low=low,
         high=high,
     )
+
+
+def _stated(slices: list[int], volume: Volume) -> str:
+    return f"{len(slices)} of {volume.shape[0]} slices, whole and evenly spaced"
+
+
+def _of_edges(
+    volume: Volume, chosen: Recipe, *, slices: list[int], reporter: Reporter
+) -> Statistics:
+    moments = _Moments()
+    found: list[Edges] = []
+    sampled: list[Array] = []
+    padded: dict[float, int] = {}
+    with reporter.stage("statistics", total=len(slices), unit="slice") as progress:
+        for z in slices:
+            image = volume.read(slice(z, z + 1))[0]
+            padding = padding_of(image)
+            if image.dtype.kind == "f":
+                # NaN that are padding are fine in so far as they are many.
+                _refuse_unfinite(image, _nan_fill(padding), f"{volume.path}, slice {z}")
+            for value, area in padding.items():
+                padded[value] = padded.get(value, 0) + int(area.sum())
+            away = np.zeros(image.shape, bool)
+            for area in padding.values():
+                away |= area
+            counted = image[~away]
+            moments.add(counted)
+            sampled.append(counted[:: max(1, image.size // PERCENTILE_VOXELS)])
+            if counted.size:
+                found.append(edges_of(image, away))
+            progress.advance()
+    _check_moments(moments, chosen, volume)
+    values = np.concatenate(sampled)
+    std = math.sqrt(moments.squares / moments.n)
+    middle = float(np.median(values))
+    made = anchors(found) or Anchors(middle, middle + WIDTH_WITHOUT_EDGES * std, 0.0)
+    fill = _darkest_padding(padded, moments)
+    return Statistics(
+        recipe=chosen.name,
+        version=chosen.version,
+        mean=moments.mean,
+        std=std,
+        minimum=moments.minimum,
+        maximum=moments.maximum,
+        fill=fill,
+        n=moments.n,
+        sample=_stated(slices, volume),
+        low=made.low,
+        high=made.high,
+        fill_as=None if fill is None else float(np.percentile(values, PERCENTILES[0])),
+        strength=made.strength,
+    )
+
+
+def _nan_fill(padding: Mapping[float, Array]) -> float | None:
+    enough = any(math.isnan(v) and a.mean() >= FILL_SHARE for v, a in padding.items())
+    return math.nan if enough else None
+
+
+def _darkest_padding(padded: dict[float, int], moments: _Moments) -> float | None:
+    """The one value of padding that no other voxel can have, as it is below all of them."""
+    for value in padded:
+        if math.isnan(value):
+            return value
+    below = [value for value in padded if value <= moments.minimum]
+    return min(below) if below else None
 
 
 def normalise(array: Array, statistics: Statistics) -> npt.NDArray[np.float32]:
@@ -254,7 +179,8 @@ def normalise(array: Array, statistics: Statistics) -> npt.NDArray[np.float32]:
         statistics: Of the scan that they come from.
 
     Returns:
-        A new float32 array of the same shape; fill voxels get the value of the minimum.
+        A new float32 array of the same shape; fill voxels get the value of the minimum (``edges``:
+        of the 1st percentile), and the recipe ``edges`` is clipped to its range.
 
     Raises:
         InputError: If there are NaN (unless NaN is the fill) or infinite values.
@@ -264,13 +190,16 @@ def normalise(array: Array, statistics: Statistics) -> npt.NDArray[np.float32]:
     if statistics.fill is not None:
         keep = _not_fill(array, statistics.fill)
         if not keep.all():
-            smallest = np.asarray(statistics.minimum).astype(array.dtype)
-            array = np.where(keep, array, smallest)
+            given = statistics.minimum if statistics.fill_as is None else statistics.fill_as
+            array = np.where(keep, array, np.asarray(given).astype(array.dtype))
     # In float64 where float32 could not tell neighbouring values apart, such as large integers.
     precise = array.dtype.itemsize > np.dtype(np.int16).itemsize
     kind = np.float64 if precise else np.float32
-    values = np.subtract(array, statistics._centre, dtype=kind)
-    np.divide(values, statistics._width, out=values)
+    values = np.subtract(array, statistics.centre, dtype=kind)
+    np.divide(values, statistics.width, out=values)
+    recipe = load_recipe(statistics.recipe)
+    if recipe.clipped:
+        np.clip(values, *recipe.clip, out=values)
     return np.asarray(values, dtype=np.float32)
 
 
