@@ -20,8 +20,9 @@ _PROBE_DEPTH = 32
 def build_network(spec: NetworkSpec) -> nn.Module:
     """Build a network with random weights (from torch's global generator).
 
-    Parameters of an encoder that have no part in the logits (PSPNet uses three of five stages)
-    keep their names, so that files can be exchanged, and need no gradient.
+    Stages of an encoder that the architecture does not use (PSPNet uses three of five) keep
+    their names, so that files can be exchanged, and need no gradient. (A last layer that only an
+    encoder's classifier needed, as in EfficientNet, gets none either, but is not marked.)
 
     Args:
         spec: The description.
