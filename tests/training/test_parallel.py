@@ -156,7 +156,7 @@ MEASURE = """
     torch.manual_seed(0)
     network = build_network(SPEC)
     found = measure(network, JaccardLoss(), Tiles(), classes=3,
-                    arithmetic=Arithmetic("fp32", False), device=torch.device("cpu"),
+                    arithmetic=Arithmetic("fp32", False),
                     reporter=Reporter(), place=me)
     print(json.dumps({"counts": found.confusions.tolist(), "loss": found.loss,
                       "score": found.mean_iou}))

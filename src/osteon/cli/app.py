@@ -28,6 +28,7 @@ from osteon.cli.options import (
 from osteon.cli.settings_help import FitCommand, PredictCommand
 from osteon.cli.simulating import simulate_app
 from osteon.errors import ExitCode, Stopped, UsageError
+from osteon.tables.shipped import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from osteon.workflows import FitRun
@@ -65,8 +66,14 @@ def _root(
 
 @app.command(cls=FitCommand)
 def fit(
-    dataset: Annotated[Path, typer.Argument(metavar="DATASET", help="Dataset manifest (TOML).")],
     out: OutDir,
+    dataset: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[DATASET]",
+            help="Dataset manifest (TOML); none with simulated slices alone (simulation.items).",
+        ),
+    ] = None,
     settings: SettingsFile = None,
     set_: Set = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
@@ -116,7 +123,7 @@ def fit(
     run_command("fit", work, as_json=as_json, events=events)
 
 
-def _tell_end(console: Console, run: FitRun, dataset: Path) -> None:
+def _tell_end(console: Console, run: FitRun, dataset: Path | None) -> None:
     from osteon.workflows import cluster
 
     console.say(f"model:  {run.model}\nreport: {run.report}")
@@ -126,7 +133,8 @@ def _tell_end(console: Console, run: FitRun, dataset: Path) -> None:
         console.say(cluster.requeue())
     elif run.outcome.stopped:
         console.say(f"stopped early ({run.outcome.stopped})")
-        console.say(f"go on by: osteon fit {dataset} --out {run.folder} --resume")
+        data = "" if dataset is None else f"{dataset} "
+        console.say(f"go on by: osteon fit {data}--out {run.folder} --resume")
         if console.interrupted:
             console.code = ExitCode.INTERRUPTED
 
@@ -136,7 +144,6 @@ def predict(
     scans: Annotated[
         list[Path], typer.Argument(metavar="SCAN", help="Folders of slices, or files.")
     ],
-    model: Annotated[Path, typer.Option("--model", help="Model file (model.safetensors).")],
     out: Annotated[
         Path,
         typer.Option(
@@ -145,6 +152,14 @@ def predict(
             "several scans: a folder.",
         ),
     ],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="Model file (model.safetensors), or the name of a model that comes with osteon.",
+            show_default=DEFAULT_MODEL,
+        ),
+    ] = None,
     backend: Annotated[str | None, typer.Option(help="What runs the network.")] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory allowed, such as 2GiB.")] = None,

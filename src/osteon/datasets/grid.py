@@ -67,9 +67,6 @@ class GridTiles:
         most: Largest slice that is measured whole, or largest block, in voxels; None: 2**22 in
             2D and 2.5D, 2**21 in 3D.
 
-    Attributes:
-        scans: Names of the scans, in the order of the scan index of items.
-
     Raises:
         UsageError: If a part's scan is missing or has no labels, or statistics do not match.
         InputError: If a scan's neighbouring slices are no neighbours (2.5D, 3D).
@@ -90,7 +87,7 @@ class GridTiles:
         check_mode(self._pairs, settings.mode)
         recipe = settings.normalisation.recipe
         self._statistics = matching_statistics(self._pairs, statistics, recipe)
-        self.scans = tuple(pair.name for pair in self._pairs)
+        self._scans = tuple(pair.name for pair in self._pairs)
         self._settings = settings
         self._blocks = settings.mode == "3D"
         z, y, x = (1, divisor, divisor) if isinstance(divisor, int) else divisor
@@ -158,6 +155,11 @@ class GridTiles:
         side = max(math.isqrt(self._most // slices), patches.size)
         wide = (max(side // d * d, -(-(2 * BLOCK_HALO[1] + d) // d) * d) for d in steps)
         return (deep, *wide)
+
+    @property
+    def scans(self) -> tuple[str, ...]:
+        """Names of the scans, in the order of the scan index of items."""
+        return self._scans
 
     def __len__(self) -> int:
         return len(self._places)

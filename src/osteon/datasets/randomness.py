@@ -15,6 +15,8 @@ class Purpose(IntEnum):
     SPLIT = 3
     FOLDS = 4
     HOLDING_BOXES = 5
+    CONTEXT = 6
+    REDUCED = 7
 
 
 def generator(

@@ -18,6 +18,28 @@ from osteon.labels import LabelScheme
 from osteon.settings import FitSettings
 
 
+class TileSource(Protocol):
+    """What a network is measured by: the same items in every epoch."""
+
+    @property
+    def scans(self) -> tuple[str, ...]:
+        """Names of the scans (or kinds of slices) that figures are taken over."""
+
+    def __len__(self) -> int:
+        """Items."""
+
+    def item(self, index: int) -> tuple[Image, Labels, int]:
+        """Return one item.
+
+        Args:
+            index: 0 to ``len(tiles) - 1``.
+
+        Returns:
+            Image (channel, [z,] y, x), float32, normalised; labels ([z,] y, x), uint8, 255 = not
+            measured; and the index in :attr:`scans`.
+        """
+
+
 class PatchSource(Protocol):
     """What a network is fitted to; picklable, so that spawned processes can have it."""
 

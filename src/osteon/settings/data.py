@@ -71,6 +71,25 @@ class PatchSettings(Settings):
         return value
 
 
+class SimulationSettings(Settings):
+    """Simulated slices to learn from, instead of a dataset or beside it (2D alone)."""
+
+    items: int = Field(
+        0,
+        description="Simulated slices of patches.size in an epoch, never the same; 0: none. "
+        "Without a dataset, validation is on simulated slices too.",
+        ge=0,
+        le=10_000_000,
+    )
+    validation_items: int = Field(
+        400,
+        description="Simulated slices that are measured after each epoch, where there is no "
+        "dataset; the same in every epoch.",
+        ge=1,
+        le=100_000,
+    )
+
+
 class NormalisationSettings(Settings):
     """How grey values are normalised, by statistics of each scan."""
 

@@ -13,6 +13,7 @@ from osteon.settings.data import (
     AugmentationSettings,
     NormalisationSettings,
     PatchSettings,
+    SimulationSettings,
     ValidationSettings,
 )
 from osteon.settings.losses import JaccardSettings, LossSettings
@@ -27,6 +28,8 @@ from osteon.settings.optimising import (
 from osteon.tables.networks import check_decoder, check_pair, form
 
 Mode = Literal["2D", "2.5D", "3D"]
+#: The recipe that simulated slices are normalised by.
+SIMULATED_RECIPE = "edges"
 
 
 class FitSettings(Settings):
@@ -46,6 +49,7 @@ class FitSettings(Settings):
     )
     network: NetworkSettings = NetworkSettings()
     patches: PatchSettings = PatchSettings()
+    simulation: SimulationSettings = SimulationSettings()
     normalisation: NormalisationSettings = NormalisationSettings()
     augmentation: AugmentationSettings = AugmentationSettings()
     loss: Annotated[LossSettings, choice("jaccard"), Field(discriminator="name")] = Field(
@@ -64,9 +68,8 @@ class FitSettings(Settings):
     def _buildable(self) -> Self:
         """Refuse networks that cannot be built in this mode, before anything starts."""
         network, dimensions = self.network, 3 if self.mode == "3D" else 2
-        channels = self.patches.slices if self.mode == "2.5D" else 1
         try:
-            check_pair(network.architecture, network.encoder, dimensions, channels)
+            check_pair(network.architecture, network.encoder, dimensions, self.in_channels)
             check_decoder(network.architecture, network.decoder_channels, dimensions=dimensions)
         except UsageError as error:
             raise ValueError(f"{error.what}; {error.mend or ''}".removesuffix("; ")) from None
@@ -78,8 +81,32 @@ class FitSettings(Settings):
             )
         return self
 
+    @property
+    def in_channels(self) -> int:
+        """Channels of the network's input."""
+        if self.mode == "2.5D":
+            return self.patches.slices
+        return 2 if self.network.context else 1
+
+    @model_validator(mode="after")
+    def _flat(self) -> Self:
+        if self.mode == "2D":
+            return self
+        for name, asked in (
+            ("network.context", self.network.context),
+            ("simulation.items", self.simulation.items > 0),
+        ):
+            if asked:
+                raise ValueError(f"{name} works in 2D only, not in {self.mode}")
+        return self
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.simulation.items and self.normalisation.recipe != SIMULATED_RECIPE:
+            raise ValueError(
+                "simulated slices are normalised by one recipe: simulation.items needs "
+                f"normalisation.recipe={SIMULATED_RECIPE}, not {self.normalisation.recipe}"
+            )
         if self.validation.specimens is not None and self.validation.method != "specimens":
             raise ValueError("validation.specimens needs validation.method=specimens")
         if self.validation.method == "none":

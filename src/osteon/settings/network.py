@@ -41,6 +41,11 @@ class NetworkSettings(Settings):
         ge=0,
         le=1,
     )
+    context: bool = Field(
+        False,
+        description="A second input channel (2D only): where the inside of a bone is, as far as a "
+        "first pass of the same network over the reduced slice could tell.",
+    )
     decoder_channels: tuple[Annotated[int, Field(ge=1, le=1024)], ...] | None = Field(
         None,
         description="Channels of the decoder's stages, deepest first; fewer are faster (U-Net, "

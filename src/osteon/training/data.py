@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from osteon.datasets import GridTiles, PatchSource
+from osteon.datasets import PatchSource, TileSource
 from osteon.labels import LabelScheme
 
 
@@ -19,9 +19,12 @@ class FitData:
         labels: The classes.
         class_weights: Weights of the classes in the loss, where the settings want them from the
             data.
+        context: Of a two-scale network, the longest side in pixels of the reduced slices that it
+            sees first; None of others.
     """
 
     source: PatchSource
-    tiles: GridTiles | None
+    tiles: TileSource | None
     labels: LabelScheme
     class_weights: Sequence[float] | None = None
+    context: int | None = None

@@ -169,7 +169,14 @@ def _new_plan(
     machine: Machine,
 ) -> FitPlan:
     plan = make_plan(
-        network, loss, data.source, data.tiles, settings=settings, spec=spec, machine=machine
+        network,
+        loss,
+        data.source,
+        data.tiles,
+        settings=settings,
+        spec=spec,
+        machine=machine,
+        context=data.context,
     )
     write_json(folder.plan, plan.as_dict(), mend=MEND)
     return plan

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from osteon.backends.precision import Arithmetic
-from osteon.datasets import GridTiles
+from osteon.datasets import TileSource
 from osteon.events import Reporter
 from osteon.metrics import confusion_matrix, iou
+from osteon.networks import two_pass
 from osteon.training.parallel import ALONE, Place, same_buffers, total
 from osteon.training.record import class_means
 
@@ -38,13 +39,13 @@ class Measured:
 def measure(
     network: nn.Module,
     loss: nn.Module,
-    tiles: GridTiles,
+    tiles: TileSource,
     *,
     classes: int,
     arithmetic: Arithmetic,
-    device: torch.device,
     reporter: Reporter,
     place: Place = ALONE,
+    context: int | None = None,
 ) -> Measured | None:
     """Measure a network on the validation slices. Holds one slice at a time.
 
@@ -57,9 +58,9 @@ def measure(
         tiles: The slices.
         classes: Number of classes.
         arithmetic: Number format and memory layout.
-        device: Where the network is.
         reporter: Told of the progress; a stop request ends the measurement.
         place: Which process this is.
+        context: See :func:`logits_of`.
 
     Returns:
         The figures, or None if it was asked to stop.
@@ -67,7 +68,7 @@ def measure(
     confusions = np.zeros((len(tiles.scans), classes, classes), dtype=np.int64)
     sums = np.zeros(3)  # of losses, of items, of processes that were asked to stop
     mine = range(place.rank, len(tiles), place.world)
-    was_training = network.training
+    was_training, device = network.training, next(network.parameters()).device
     same_buffers(place, network)
     network.train(False)
     with torch.inference_mode(), reporter.stage("validate", total=len(mine), unit="slice") as bar:
@@ -78,7 +79,8 @@ def measure(
             image, labels, scan = tiles.item(index)
             tensor = torch.from_numpy(image)[None].to(device)
             with arithmetic.autocast(device):
-                logits = network(tensor.to(memory_format=arithmetic.memory_format))
+                tensor = tensor.to(memory_format=arithmetic.memory_format)
+                logits = logits_of(network, tensor, context)
             sums[0] += float(loss(logits, torch.from_numpy(labels)[None].to(device)))
             sums[1] += 1
             predicted = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
@@ -88,6 +90,24 @@ def measure(
     sums = total(place, torch.from_numpy(sums)).numpy()
     confusions = total(place, torch.from_numpy(confusions)).numpy()
     return None if sums[2] else _scores(confusions, loss=sums[0] / sums[1])
+
+
+def logits_of(network: nn.Module, image: torch.Tensor, context: int | None) -> torch.Tensor:
+    """Run a network over slices as a prediction does.
+
+    Args:
+        network: The network.
+        image: Slices, tiles or blocks (n, channel, [z,] y, x).
+        context: Of a two-scale network, the longest side of its first pass in pixels; where the
+            image has no channel for what that found, both passes are made.
+
+    Returns:
+        Logits (n, class, [z,] y, x).
+    """
+    if context is not None and image.shape[1] == 1:
+        return two_pass(network, image, context)
+    logits: torch.Tensor = network(image)
+    return logits
 
 
 def _scores(confusions: np.ndarray[Any, Any], *, loss: float) -> Measured:

@@ -14,11 +14,12 @@ import torch
 from torch import nn
 
 from osteon.backends.precision import PROBE_BATCH, PROBE_SIZE, Arithmetic, probe
-from osteon.datasets import GridTiles, PatchSource
+from osteon.datasets import PatchSource, TileSource
 from osteon.errors import InputError, UsageError
 from osteon.labels import IGNORE
 from osteon.networks import NetworkSpec
 from osteon.settings import FitSettings
+from osteon.training.measuring import logits_of
 
 #: Schema of ``plan.json``.
 SCHEMA = 1
@@ -131,11 +132,12 @@ def make_plan(
     network: nn.Module,
     loss: nn.Module,
     source: PatchSource,
-    tiles: GridTiles | None,
+    tiles: TileSource | None,
     *,
     settings: FitSettings,
     spec: NetworkSpec,
     machine: Machine,
+    context: int | None = None,
 ) -> FitPlan:
     """Measure what ``auto`` and ``max_minutes`` leave open, and settle it.
 
@@ -147,6 +149,7 @@ def make_plan(
         settings: Settings of the fit.
         spec: Description of the network.
         machine: Where and since when it runs.
+        context: See :class:`osteon.training.FitData`.
 
     Returns:
         The plan.
@@ -175,7 +178,7 @@ def make_plan(
         patch = computing + (0.0 if workers else loading)
         seconds = patch * step_items / machine.processes
         if training.max_minutes is not None:
-            validation = trial.time_tile(tiles, arithmetic) * len(tiles) if tiles else 0.0
+            validation = trial.time_tile(tiles, arithmetic, context) * len(tiles) if tiles else 0.0
             left = (training.max_minutes * 60 - (time.monotonic() - machine.started)) * BUDGET_SHARE
             validation /= machine.processes
             total = min(total, steps_within(left, seconds, validation, per_epoch))
@@ -325,14 +328,15 @@ class _Trial:
             seconds.append((time.perf_counter() - start) / count)
         return loading, seconds[-1]
 
-    def time_tile(self, tiles: GridTiles, arithmetic: Arithmetic) -> float:
+    def time_tile(self, tiles: TileSource, arithmetic: Arithmetic, context: int | None) -> float:
         """Seconds to measure one validation slice."""
         self._network.eval()
         start = time.perf_counter()
         image, labels, _ = tiles.item(len(tiles) // 2)
         tensor = torch.from_numpy(image)[None].to(self._device)
         with torch.inference_mode(), arithmetic.autocast(self._device):
-            logits = self._network(tensor.to(memory_format=arithmetic.memory_format))
+            tensor = tensor.to(memory_format=arithmetic.memory_format)
+            logits = logits_of(self._network, tensor, context)
             truth = torch.from_numpy(labels)[None].to(self._device)
             if bool((truth != IGNORE).any()):
                 self._loss(logits, truth).item()

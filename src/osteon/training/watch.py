@@ -12,7 +12,7 @@ import lightning.pytorch as pl
 import torch
 from safetensors.torch import save
 
-from osteon.datasets import GridTiles
+from osteon.datasets import TileSource
 from osteon.errors import InputError, OutputError
 from osteon.events import Progress, Reporter
 from osteon.files import replacing, write_bytes
@@ -65,7 +65,7 @@ class Watch(pl.Callback):
         self._patience, self.place = patience, place
         self.stream, self._tiles, self.plan = stream, data.tiles, plan
         self._labels, self.folder, self.reporter = data.labels, folder, reporter
-        self._on_best = on_best
+        self._on_best, self._context = on_best, data.context
         self.history: list[EpochRow] = []
         self.best_epoch: int | None = None
         self.stopped: str | None = None
@@ -200,16 +200,16 @@ class Watch(pl.Callback):
         elif agree(self.place, lambda: self.reporter.stopping):
             self._stop(trainer, save=False)
 
-    def _measure(self, module: FitModule, tiles: GridTiles) -> Measured | None:
+    def _measure(self, module: FitModule, tiles: TileSource) -> Measured | None:
         return measure(
             module.measured,
             module.loss,
             tiles,
             classes=len(self._labels),
             arithmetic=self.plan.arithmetic,
-            device=module.device,
             reporter=self.reporter,
             place=self.place,
+            context=self._context,
         )
 
     def _has_converged(self) -> bool:

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from osteon.datasets import (
+    ContextPatches,
     Manifest,
+    MixedPatches,
     Pair,
+    ReducedSlices,
     Split,
     Survey,
     check_mode,
@@ -30,9 +33,14 @@ from osteon.errors import UsageError
 from osteon.events import Reporter
 from osteon.files import parse_memory
 from osteon.intensity import Statistics
-from osteon.networks import NetworkSpec
+from osteon.labels import BONE_PORES
+from osteon.networks import ContextSpec, NetworkSpec
 from osteon.settings import FitSettings
+from osteon.simulation.stream import SimulatedPatches, SimulatedTiles
 from osteon.training import FitData
+
+#: With two scales, so many reduced views for each patch at full resolution.
+REDUCED_SHARE = 0.75
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class Prepared:
         """Median voxel size along (z, y, x) of what the network learns from, in µm."""
         training = {part.scan for part in self.division.training}
         sizes = [pair.image.geometry.voxel_size for pair in self.seen if pair.name in training]
-        z, y, x = (_median(values) for values in zip(*sizes, strict=True))
+        z, y, x = (_median([size[axis] for size in sizes]) for axis in range(3))
         return z, y, x
 
 
@@ -93,11 +101,11 @@ class Examined:
     surveys: dict[str, Survey]
 
 
-def open_data(dataset: Path, settings: FitSettings) -> Prepared:
+def open_data(dataset: Path | None, settings: FitSettings) -> Prepared:
     """Open the scans of a dataset and divide them; reads no voxels.
 
     Args:
-        dataset: The manifest (TOML).
+        dataset: The manifest (TOML); None with simulated slices alone.
         settings: Settings of the fit.
 
     Returns:
@@ -107,7 +115,21 @@ def open_data(dataset: Path, settings: FitSettings) -> Prepared:
         InputError: If the dataset is unfit or a file is missing or damaged.
         UsageError: If settings do not suit the data.
     """
+    if dataset is None:
+        if not settings.simulation.items:
+            raise UsageError(
+                "there is nothing to learn from",
+                mend="give a dataset, or simulated slices by --set simulation.items=1000",
+            )
+        return Prepared(Manifest(BONE_PORES, ()), (), (), Split((), ()), {}, {})
     manifest = Manifest.load(dataset)
+    if settings.simulation.items and manifest.labels.names != BONE_PORES.names:
+        raise UsageError(
+            f"simulated slices have the classes {', '.join(BONE_PORES.names)}, and this dataset "
+            f"has {', '.join(manifest.labels.names)}",
+            where=dataset,
+            mend="leave out simulation.items",
+        )
     pairs = open_pairs(manifest)
     check_mode(pairs, settings.mode)
     # What does not suit shows before hours of reading.
@@ -172,7 +194,7 @@ def complete(
             )
         seen.append(pair)
     division = opened.division
-    if settings.voxel_size is not None:  # along all axes: the slices are others
+    if seen and settings.voxel_size is not None:  # along all axes: the slices are others
         rows = tuple(row.model_copy(update={"slices": None}) for row in opened.manifest.scans)
         division = split(
             replace(opened.manifest, scans=rows),
@@ -204,6 +226,8 @@ def fit_data(prepared: Prepared, settings: FitSettings, network: NetworkSpec) ->
         InputError: If nothing is left to learn from.
         UsageError: If settings do not suit the data.
     """
+    if not prepared.pairs:
+        return _simulated_data(settings)
     workers = settings.training.workers
     # Each process keeps its own slices; "auto" may start several.
     shares = max(1, workers) if isinstance(workers, int) else 1
@@ -225,6 +249,18 @@ def fit_data(prepared: Prepared, settings: FitSettings, network: NetworkSpec) ->
         cache_bytes=cache_bytes(settings) // shares,
         empty=empty,
     )
+    if settings.network.context:
+        reduced = ReducedSlices(
+            prepared.seen,
+            prepared.division.training,
+            settings=settings,
+            statistics=prepared.statistics,
+            labels=labels,
+            items=round(REDUCED_SHARE * len(source)),
+        )
+        source = MixedPatches((ContextPatches(source, settings.seed), reduced))
+    if settings.simulation.items:
+        source = MixedPatches((source, simulated_patches(settings)))
     tiles = None
     if prepared.division.validation:
         tiles = validation_tiles(
@@ -238,7 +274,49 @@ def fit_data(prepared: Prepared, settings: FitSettings, network: NetworkSpec) ->
     weights = None
     if wants_weights:
         weights = class_weights(surveys, prepared.division.training, len(labels))
-    return FitData(source, tiles, labels, weights)
+    return FitData(source, tiles, labels, weights, context=context_of(settings))
+
+
+def _simulated_data(settings: FitSettings) -> FitData:
+    """What a fit to simulated slices alone learns from and is measured by."""
+    if settings.loss.class_weights == "data":
+        raise UsageError(
+            "simulated slices are endless: their classes cannot be counted",
+            where="loss.class_weights",
+            mend="give the weights as numbers",
+        )
+    tiles = None
+    if settings.validation.method != "none":
+        tiles = SimulatedTiles(
+            settings.patches.size,
+            settings.simulation.validation_items,
+            settings.seed,
+            context=settings.network.context,
+        )
+    return FitData(simulated_patches(settings), tiles, BONE_PORES, context=context_of(settings))
+
+
+def simulated_patches(settings: FitSettings) -> SimulatedPatches:
+    """Return the simulated slices that settings ask for.
+
+    Args:
+        settings: Settings of the fit.
+    """
+    return SimulatedPatches(
+        settings.patches.size,
+        settings.simulation.items,
+        settings.seed,
+        context=settings.network.context,
+    )
+
+
+def context_of(settings: FitSettings) -> int | None:
+    """Return the longest side of a two-scale network's first pass, None for one scale.
+
+    Args:
+        settings: Settings of the fit.
+    """
+    return ContextSpec().longest if settings.network.context else None
 
 
 def cache_bytes(settings: FitSettings) -> int:
@@ -273,7 +351,7 @@ def network_spec(prepared: Prepared, settings: FitSettings) -> NetworkSpec:
     plane: tuple[int, ...] = (patches.size, patches.size)
     return NetworkSpec.from_settings(
         settings.network,
-        in_channels=patches.slices if settings.mode == "2.5D" else 1,
+        in_channels=settings.in_channels,
         classes=len(prepared.manifest.labels),
         dimensions=3 if volumetric else 2,
         patch=(patches.depth, *plane) if volumetric else plane,

@@ -71,7 +71,7 @@ def write_report(
             costs=_costs_in_words(costs),
             versions={**versions(), **machine(), "ran on": _ran_on(outcome)},
             files={
-                "dataset": str(prepared.manifest.path),
+                **({"dataset": str(prepared.manifest.path)} if prepared.pairs else {}),
                 "run folder": str(folder.path),
                 "model": "model.safetensors",
                 "log": "log.csv",
@@ -117,8 +117,6 @@ def _what_was_done(
     outcome: FitOutcome, prepared: Prepared, settings: FitSettings, spec: NetworkSpec
 ) -> str:
     plan, patches = outcome.plan, settings.patches
-    parts = prepared.division.training
-    slices = sum(len(part.slices) for part in parts)
     steps = min(plan.total_steps, outcome.history[-1].step if outcome.history else 0)
     edges, unit = [patches.size, patches.size], "pixels"
     if settings.mode == "3D":
@@ -130,12 +128,21 @@ def _what_was_done(
     batch = f"{settings.training.batch_size * plan.accumulate} patches"
     encoder = f" with {_title(ENCODERS, spec.encoder)} as encoder" if spec.encoder else ""
     resampled = f", resampled to {settings.voxel_size:g} µm," if settings.voxel_size else ""
+    learned = _learned_from(prepared.division, settings.simulation.items)
     return (
         f"A {_title(ARCHITECTURES, spec.architecture)}{encoder} was fitted in {settings.mode} to "
-        f"{slices} slices of {count(len(parts), 'scan')}{resampled}{neighbours}: "
+        f"{learned}{resampled}{neighbours}: "
         f"{count(len(outcome.history), 'epoch')}, {count(steps, 'step')} of {batch} of {size} "
         f"{unit}, in {_duration(outcome.seconds)}."
     )
+
+
+def _learned_from(division: Split, simulated: int) -> str:
+    parts = division.training
+    slices = sum(len(part.slices) for part in parts)
+    real = f"{slices} slices of {count(len(parts), 'scan')}" if parts else ""
+    made = f"{simulated} simulated slices an epoch, none of them twice" if simulated else ""
+    return " and ".join(filter(None, (real, made)))
 
 
 def _start(model: Model, settings: FitSettings) -> list[str]:

@@ -14,7 +14,7 @@ from osteon.errors import InputError
 from osteon.events import Reporter
 from osteon.intensity import load_recipe
 from osteon.model_file import Model, ModelSpec, TrainingRanges, check_start, save_model
-from osteon.networks import network_costs
+from osteon.networks import ContextSpec, network_costs
 from osteon.settings import FitSettings
 from osteon.settings.base import SCHEMA as SETTINGS_SCHEMA
 from osteon.training import EpochRow, FitData, FitFolder, FitOutcome, agree, meet
@@ -96,7 +96,7 @@ class FitRun:
 
 
 def fit(
-    dataset: str | Path,
+    dataset: str | Path | None = None,
     *,
     out: str | Path,
     settings: FitSettings | None = None,
@@ -104,7 +104,7 @@ def fit(
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> FitRun:
-    """Fit a network to the scans and masks of a dataset.
+    """Fit a network to the scans and masks of a dataset, to simulated slices, or to both.
 
     The run folder holds ``run.json`` (what it is, versions, data hashes), ``settings.yaml``,
     ``dataset.toml``, ``split.json``, ``plan.json``, ``log.csv``, ``checkpoints/``,
@@ -112,7 +112,7 @@ def fit(
     it ends the fit cleanly. Memory: see :func:`osteon.training.fit`.
 
     Args:
-        dataset: The manifest (TOML).
+        dataset: The manifest (TOML); None with simulated slices alone (``simulation.items``).
         out: The run folder.
         settings: Settings; with ``resume`` those of the run are used, and others are an error.
         resume: Go on with an interrupted or stopped run.
@@ -135,7 +135,7 @@ def fit(
         folder.stop_file.unlink(missing_ok=True)  # the one that ended it
         reporter.stop.watch(folder.stop_file)
     # Whatever may be wrong with the data shows here, before anything is written or replaced.
-    opened = open_data(Path(dataset), settings)
+    opened = open_data(None if dataset is None else Path(dataset), settings)
     examined = agree(place, lambda: examine(opened, settings, reporter))
     prepared = agree(place, lambda: complete(opened, examined, settings, reporter))
     spec = _model_spec(prepared, settings, folder)
@@ -199,7 +199,7 @@ def _begin(
         clear(folder.path)
         _write_start(folder, prepared, settings, start)
         to.stop.watch(folder.stop_file)
-    _announce(prepared, to)
+    _announce(prepared, settings, to)
     for note in start.get("notes", []):
         to.message("fit", f"note: {note}")
 
@@ -278,9 +278,12 @@ def _costs(spec: ModelSpec, outcome: FitOutcome) -> dict[str, Any]:
     return found
 
 
-def _announce(prepared: Prepared, reporter: Reporter) -> None:
-    division = prepared.division
-    text = f"fitting to {_extent(division.training)}"
+def _announce(prepared: Prepared, settings: FitSettings, reporter: Reporter) -> None:
+    division, simulated = prepared.division, settings.simulation.items
+    learned = [_extent(division.training)] if division.training else []
+    if simulated:
+        learned.append(f"{simulated} simulated slices an epoch")
+    text = f"fitting to {' and '.join(learned)}"
     if division.validation:
         names = sorted({part.scan for part in division.validation})
         shown = ", ".join(names[:MOST_NAMES]) + (" …" if len(names) > MOST_NAMES else "")
@@ -300,7 +303,8 @@ def _write_start(
 ) -> None:
     dump = {"schema": SETTINGS_SCHEMA, **settings.model_dump(mode="json")}
     write_text(folder.path / "settings.yaml", yaml.safe_dump(dump, sort_keys=False))
-    prepared.manifest.save(folder.path / "dataset.toml", overwrite=True)
+    if prepared.pairs:
+        prepared.manifest.save(folder.path / "dataset.toml", overwrite=True)
     write_json(folder.path / "split.json", prepared.division.as_dict())
     write_json(
         folder.path / "run.json",  # the last: a folder with it holds all the others
@@ -310,7 +314,9 @@ def _write_start(
             "status": "running",
             "started": now(),
             "job": job(),
-            "dataset": str(Path(prepared.manifest.path or "").absolute()),
+            "dataset": str(Path(prepared.manifest.path or "").absolute())
+            if prepared.pairs
+            else None,
             "seed": settings.seed,
             "data": prepared.hashes,
             "start": dict(start),
@@ -355,6 +361,7 @@ def _model_spec(prepared: Prepared, settings: FitSettings, folder: FitFolder) ->
             (min(sizes), max(sizes)) if sizes else None,
             tuple(sorted({pair.image.dtype.name for pair in used})),
         ),
+        context=ContextSpec() if settings.network.context else None,
         provenance={
             "made": now(),
             **provenance(prepared, settings),

@@ -108,7 +108,7 @@ def patch_spec(settings: FitSettings, *, classes: int) -> NetworkSpec:
     shape = patch_shape(settings)
     return NetworkSpec.from_settings(
         settings.network,
-        in_channels=settings.patches.slices if settings.mode == "2.5D" else 1,
+        in_channels=settings.in_channels,
         classes=classes,
         dimensions=len(shape),
         patch=shape,

@@ -1,0 +1,148 @@
+"""Slices with bones in them: what is there, before any scanner sees it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from osteon.labels import BONE_PORES, IGNORE
+from osteon.simulation.randomness import log_uniform
+from osteon.simulation.stream.fields import Float32, Frame, share
+from osteon.simulation.stream.interiors import Bone, Sizes, draw_bone
+from osteon.simulation.stream.outlines import draw_outline
+
+BACKGROUND, BONE, PORES = (BONE_PORES.value(n) for n in ("background", "bone", "pores"))
+
+#: What a view shows: whole bones, a part of one or a few large ones, or none, and how often.
+VIEWS = {"whole": 0.42, "part": 0.44, "few": 0.1, "none": 0.04}
+#: Radius of the bones over the size of the square, in each view.
+WHOLE, PART, FEW = (0.16, 0.5), (0.5, 7.0), (0.25, 1.2)
+#: The most bones in a view of whole ones.
+MOST_BONES = 6
+#: Sizes in pixels, in views of parts.
+THICKNESS, SPACING_TO_THICKNESS, CORTEX = (1.2, 15.0), (1.3, 9.0), (1.5, 70.0)
+#: How often a slice is shown as larger voxels would show it, and by how much, in pixels.
+COARSER, COARSER_SIGMA = {"whole": 0.45, "few": 0.25, "part": 0.1}, (0.4, 2.2)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is in a slice.
+
+    Attributes:
+        view: A key of :data:`VIEWS`.
+        mineral: Share of bone in each pixel as it is imaged, float32 (y, x), 0..1.
+        inside: Share of each pixel within an envelope.
+        depth: Distance in pixels from the nearest envelope, positive inside; right near it.
+        labels: uint8 (y, x) by the labelling protocol; 255 where nothing is to be learned.
+        cartilage: Where growth plates are, bool.
+    """
+
+    view: str
+    mineral: Float32
+    inside: Float32
+    depth: Float32
+    labels: npt.NDArray[np.uint8]
+    cartilage: npt.NDArray[np.bool_]
+
+
+def draw_scene(frame: Frame, rng: np.random.Generator, *, view: str | None = None) -> Scene:
+    """Draw bones.
+
+    Args:
+        frame: The square.
+        rng: The generator.
+        view: A key of :data:`VIEWS`; drawn by default.
+
+    Returns:
+        The scene.
+    """
+    if view is None:
+        view = str(rng.choice(list(VIEWS), p=list(VIEWS.values())))
+    bones = _draw_bones(frame, rng, view)
+    shape = (frame.size, frame.size)
+    depth = np.full(shape, -1e3, dtype=np.float32)
+    bone, faint = depth.copy(), depth.copy()
+    ignore = np.zeros(shape, dtype=bool)
+    cartilage = ignore.copy()
+    gap = 0.0 if rng.random() < 0.3 else log_uniform(rng, (0.5, 12.0))
+    for one in bones:
+        # What is there first keeps its place: the next bone touches it or keeps a gap.
+        free = -(depth + np.float32(gap))
+        own = np.minimum(one.depth, free)
+        mine = own > depth
+        ignore = np.where(mine, one.ignore & (own > 0), ignore)
+        cartilage = np.where(mine, one.cartilage & (own > 0), cartilage)
+        # A bone that is pushed back keeps a cortex there.
+        rim = np.minimum(own, np.float32(2.0) - own)
+        bone = np.maximum(
+            bone, np.minimum(np.maximum(one.bone, np.where(own < one.depth, rim, -1e3)), own)
+        )
+        faint = np.maximum(
+            faint, np.minimum(np.maximum(one.faint, np.where(own < one.depth, rim, -1e3)), own)
+        )
+        depth = np.maximum(depth, own)
+    labelled, inside, mineral = share(bone), share(depth), share(faint)
+    if view != "none" and rng.random() < COARSER[view]:
+        sigma = log_uniform(rng, COARSER_SIGMA)
+        labelled, inside, mineral = (
+            ndimage.gaussian_filter(v, sigma, truncate=2.5) for v in (labelled, inside, mineral)
+        )
+    np.minimum(mineral, inside, out=mineral)
+    half = np.float32(0.5)
+    labels = np.where(labelled >= half, BONE, np.where(inside >= half, PORES, BACKGROUND))
+    labels = np.where(ignore, IGNORE, labels).astype(np.uint8)
+    return Scene(view, mineral, inside, depth, labels, cartilage)
+
+
+def _draw_bones(frame: Frame, rng: np.random.Generator, view: str) -> list[Bone]:
+    if view == "none":
+        return []
+    if view == "whole":
+        count = 1 if rng.random() < 0.5 else int(rng.integers(2, MOST_BONES + 1))
+        limits = (WHOLE[0] / np.sqrt(count), min(WHOLE[1], 0.9 / np.sqrt(count)))
+    elif view == "few":
+        count, limits = int(rng.integers(2, 4)), FEW
+    else:
+        count, limits = 1, PART
+    alike = rng.random() < 0.6
+    radius = log_uniform(rng, limits) * frame.size
+    sizes = _draw_sizes(rng, radius, view)
+    bones = []
+    for number in range(count):
+        if number and not alike:
+            radius = log_uniform(rng, limits) * frame.size
+            sizes = _draw_sizes(rng, radius, view)
+        outline = draw_outline(frame, rng, radius=radius, centre=_place(frame, rng, radius, view))
+        if (outline.depth > 0).any():
+            bones.append(draw_bone(frame, rng, outline, sizes))
+    return bones
+
+
+def _draw_sizes(rng: np.random.Generator, radius: float, view: str) -> Sizes:
+    """Sizes in pixels: any, but nothing thicker than the bone has room for."""
+    thinnest = 1.0 if view == "whole" else THICKNESS[0]
+    thickness = log_uniform(rng, (thinnest, max(min(THICKNESS[1], 0.25 * radius), thinnest + 0.1)))
+    spacing = thickness * log_uniform(rng, SPACING_TO_THICKNESS)
+    thickest = max(min(CORTEX[1], 0.6 * radius), 1.2)
+    cortex = log_uniform(rng, (min(CORTEX[0], 0.8 * thickest), thickest))
+    if rng.random() < 0.4:  # a shell about as thick as the trabeculae
+        cortex = thickness * float(rng.uniform(0.7, 2.5))
+    return Sizes(cortex, thickness, max(spacing, 2.5))
+
+
+def _place(frame: Frame, rng: np.random.Generator, radius: float, view: str) -> tuple[float, float]:
+    """Where the middle of a bone is: whole ones in view, of large ones mostly a border."""
+    angle = float(rng.uniform(0, 2 * np.pi))
+    if view == "whole":
+        room = max(0.5 * frame.size - 0.8 * radius, 0.05 * frame.size)
+        y, x = rng.uniform(-room, room, 2)
+        return float(y), float(x)
+    if rng.random() < 0.8:
+        away = max(radius + float(rng.uniform(-0.55, 0.35)) * frame.size, 0.0)
+    else:
+        away = float(rng.uniform(0, 1)) * radius
+    return away * float(np.sin(angle)), away * float(np.cos(angle))
