@@ -7,6 +7,7 @@ sets of these are what a slice through a level set in space looks like.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,7 @@ class Frame:
     @property
     def grid(self) -> tuple[Float32, Float32]:
         """Positions y (n, 1) and x (1, n) of the pixel centres, 0 in the middle."""
-        line = np.arange(self.size, dtype=np.float32) - np.float32((self.size - 1) / 2)
+        line = np.arange(self.size, dtype=np.float32) - (self.size - 1) / 2
         return line[:, None], line[None, :]
 
 
@@ -66,11 +67,11 @@ def gaussian_field(
     n = fft.next_fast_len(int(frame.size * _MARGIN), real=True)
     ky = fft.fftfreq(n).astype(np.float32)[:, None]
     kx = fft.rfftfreq(n).astype(np.float32)[None, :]
-    along = kx * np.float32(np.cos(angle)) + ky * np.float32(np.sin(angle))
-    across = ky * np.float32(np.cos(angle)) - kx * np.float32(np.sin(angle))
-    k = np.sqrt((along * np.float32(stretch)) ** 2 + across**2) * np.float32(wavelength)
+    along = kx * math.cos(angle) + ky * math.sin(angle)
+    across = ky * math.cos(angle) - kx * math.sin(angle)
+    k = np.sqrt((along * stretch) ** 2 + across**2) * wavelength
     # A band around k = 1; waves longer than the square are drawn as one plane would be.
-    gain = np.exp(-(((k - 1) / np.float32(band)) ** 2) / 2)
+    gain = np.exp(-(((k - 1) / band) ** 2) / 2)
     shape = (n, n // 2 + 1)
     waves = rng.standard_normal((2, *shape), dtype=np.float32)
     spectrum = (waves[0] + 1j * waves[1]) * gain
@@ -78,7 +79,7 @@ def gaussian_field(
     field = fft.irfft2(spectrum, s=(n, n))[: frame.size, : frame.size]
     # Each wave of the half spectrum stands for two, and has a real and an imaginary part.
     total = 4 * float(np.sum(gain**2)) / n**4
-    return np.asarray(field / np.float32(np.sqrt(max(total, 1e-20))), dtype=np.float32)
+    return np.asarray(field / math.sqrt(max(total, 1e-20)), dtype=np.float32)
 
 
 def smooth_field(frame: Frame, rng: np.random.Generator, *, wavelength: float) -> Float32:
@@ -104,7 +105,7 @@ def smooth_field(frame: Frame, rng: np.random.Generator, *, wavelength: float) -
         down = np.exp(1j * (ky * y + c)).astype(np.complex64)
         right = np.exp(1j * kx * x).astype(np.complex64)
         total += (down * right).real
-    return np.asarray(total * np.float32(np.sqrt(2 / waves)), dtype=np.float32)
+    return np.asarray(total * math.sqrt(2 / waves), dtype=np.float32)
 
 
 def steepness(field: Float32) -> Float32:
@@ -123,12 +124,12 @@ def as_distance(field: Float32, *, least: float = 1e-3) -> Float32:
     Returns:
         Distances, right to first order near the zero set.
     """
-    return np.asarray(field / np.maximum(steepness(field), np.float32(least)), dtype=np.float32)
+    return np.asarray(field / np.maximum(steepness(field), least), dtype=np.float32)
 
 
 def share(distance: Float32) -> Float32:
     """Return the share of each pixel that lies inside, to first order: 0.5 at distance 0."""
-    return np.asarray(np.clip(distance + np.float32(0.5), 0, 1), dtype=np.float32)
+    return np.asarray(np.clip(distance + 0.5, 0, 1), dtype=np.float32)
 
 
 @dataclass(frozen=True)

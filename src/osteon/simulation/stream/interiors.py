@@ -150,18 +150,16 @@ def _trabeculae(
     if kind == "gradient":
         slope, turn = float(rng.uniform(0.5, 3.0)) / frame.size, float(rng.uniform(0, 2 * np.pi))
         y, x = frame.grid
-        factor += np.float32(slope) * (y * np.float32(np.sin(turn)) + x * np.float32(np.cos(turn)))
+        factor += slope * (y * math.sin(turn) + x * math.cos(turn))
     if kind == "cavity":
         end = log_uniform(rng, (0.5, 6.0)) * (sizes.thickness + sizes.spacing)
-        factor = np.minimum(
-            factor, (np.float32(end) - below) / np.float32(0.5 * end + sizes.spacing)
-        )
+        factor = np.minimum(factor, (end - below) / (0.5 * end + sizes.spacing))
     if rng.random() < 0.5:
-        factor += np.float32(rng.uniform(0.1, 0.4)) * smooth_field(
+        factor += rng.uniform(0.1, 0.4) * smooth_field(
             frame, rng, wavelength=float(rng.uniform(0.2, 1.0)) * frame.size
         )
     np.clip(factor, -4, 1.8, out=factor)
-    return np.asarray(distance + np.float32(sizes.thickness / 2) * (factor - 1), dtype=np.float32)
+    return np.asarray(distance + sizes.thickness / 2 * (factor - 1), dtype=np.float32)
 
 
 def draw_texture(
@@ -187,7 +185,7 @@ def draw_texture(
     if texture is None:
         texture = str(rng.choice(list(TEXTURES), p=list(TEXTURES.values())))
     stretch = log_uniform(rng, (1.0, 2.2))
-    pitch, half = sizes.thickness + sizes.spacing, np.float32(sizes.thickness / 2)
+    pitch, half = sizes.thickness + sizes.spacing, sizes.thickness / 2
     if texture == "mosaic" and pitch >= LEAST_CELL * CELL_REACH:
         mosaic = draw_mosaic(
             frame,
@@ -198,8 +196,8 @@ def draw_texture(
             warp=float(rng.uniform(0.02, 0.2)),
         )
         plates = float(rng.uniform(0.0, 1.0))
-        rods = half * np.float32(rng.uniform(1.0, 1.4)) - mosaic.edge
-        walls = np.where(mosaic.kept < plates, half - mosaic.wall, np.float32(-pitch))
+        rods = half * rng.uniform(1.0, 1.4) - mosaic.edge
+        walls = np.where(mosaic.kept < plates, half - mosaic.wall, -pitch)
         return np.asarray(np.maximum(rods, walls), dtype=np.float32)
     if texture == "labyrinth":
         field = _waves(frame, rng, 2 * pitch, stretch=stretch, angle=angle)
@@ -207,7 +205,7 @@ def draw_texture(
     if texture == "rods":
         fields = [_waves(frame, rng, 1.3 * pitch, stretch=stretch, angle=angle) for _ in range(2)]
         near = np.hypot(*(as_distance(field, least=1.5 / pitch) for field in fields))
-        return np.asarray(half * np.float32(1.3) - near, dtype=np.float32)
+        return np.asarray(half * 1.3 - near, dtype=np.float32)
     return _sponge(frame, rng, sizes, stretch=stretch, angle=angle)
 
 
@@ -233,7 +231,7 @@ def _sponge(
     wavelength = sizes.thickness / (share * math.sqrt(2)) * math.exp(-(level**2) / 2)
     wavelength = max(wavelength, SHORTEST_WAVE)
     field = _waves(frame, rng, wavelength, stretch=stretch, angle=angle)
-    return as_distance(field - np.float32(level), least=2 / wavelength)
+    return as_distance(field - level, least=2 / wavelength)
 
 
 def _holes(
@@ -254,16 +252,17 @@ def _holes(
     mean = log_uniform(rng, diameter)
     long, turn = log_uniform(rng, (1.0, 6.0)), float(rng.uniform(0, np.pi))
     for y, x in places[rng.integers(len(places), size=count)]:
-        wide = np.clip(mean * float(np.exp(rng.normal(0, 0.35))), *diameter) / 2
+        wide = min(max(mean * math.exp(rng.normal(0, 0.35)), diameter[0]), diameter[1]) / 2
         length = wide * max(1.0, long * float(rng.uniform(0.6, 1.2)))
         margin = int(length) + 3
         box = (slice(max(y - margin, 0), y + margin), slice(max(x - margin, 0), x + margin))
         v = np.arange(box[0].start, min(box[0].stop, frame.size), dtype=np.float32)[:, None] - y
         u = np.arange(box[1].start, min(box[1].stop, frame.size), dtype=np.float32)[None, :] - x
-        a = np.float32(turn + rng.normal(0, 0.15))
-        along, across = u * np.cos(a) + v * np.sin(a), v * np.cos(a) - u * np.sin(a)
-        beyond = np.maximum(np.abs(along) - np.float32(length - wide), 0)
-        np.minimum(away[box], np.hypot(across, beyond) - np.float32(wide), out=away[box])
+        a = turn + rng.normal(0, 0.15)
+        c, s = math.cos(a), math.sin(a)
+        along, across = u * c + v * s, v * c - u * s
+        beyond = np.maximum(np.abs(along) - (length - wide), 0)
+        np.minimum(away[box], np.hypot(across, beyond) - wide, out=away[box])
     # A wall towards the outside stays closed.
     return np.maximum(away, -reach)
 
@@ -273,13 +272,9 @@ def _line(
 ) -> Float32:
     """Signed distance from a wavy line through a point."""
     y, x = frame.grid
-    across = (y - np.float32(at[0])) * np.float32(np.cos(angle)) - (
-        x - np.float32(at[1])
-    ) * np.float32(np.sin(angle))
+    across = (y - at[0]) * math.cos(angle) - (x - at[1]) * math.sin(angle)
     length = float(rng.uniform(0.15, 0.8)) * frame.size
-    return as_distance(
-        across + np.float32(0.06 * length) * smooth_field(frame, rng, wavelength=length)
-    )
+    return as_distance(across + 0.06 * length * smooth_field(frame, rng, wavelength=length))
 
 
 def _inner_point(
@@ -301,8 +296,8 @@ def _growth_plate(frame: Frame, rng: np.random.Generator, bone: Bone, outline: O
     angle = outline.axis + np.pi / 2 + float(rng.normal(0, 0.2))
     line = _line(frame, rng, angle=angle, at=at)
     thick = log_uniform(rng, (1.5, 14.0))
-    sheet = np.float32(thick / 2) - np.abs(line)
-    wall = sheet + np.float32(rng.uniform(0, 5))
+    sheet = thick / 2 - np.abs(line)
+    wall = sheet + rng.uniform(0, 5)
     inner = np.minimum(wall, bone.depth)
     made, faint = (np.minimum(np.maximum(b, inner), -sheet) for b in (bone.bone, bone.faint))
     cartilage = (sheet > -0.5) & (bone.depth > 0)
@@ -314,20 +309,21 @@ def _growth_plate(frame: Frame, rng: np.random.Generator, bone: Bone, outline: O
 def _lesion(frame: Frame, rng: np.random.Generator, bone: Bone, outline: Outline) -> Bone:
     """A hole: background where it is open to the outside, else pores."""
     opened = bool(rng.random() < 0.5)
-    near: Float32 = np.float32(3) - np.abs(bone.depth) if opened else bone.depth
+    near: Float32 = 3 - np.abs(bone.depth) if opened else bone.depth
     at = _inner_point(rng, near, 0.0)
     if at is None:
         return bone
     y, x = frame.grid
     wide = log_uniform(rng, (4.0, max(5.0, 0.4 * min(outline.radius, frame.size))))
     flat, turn = float(rng.uniform(0.4, 1.0)), float(rng.uniform(0, np.pi))
-    v, u = y - np.float32(at[0]), x - np.float32(at[1])
-    a, b = v * np.cos(turn) - u * np.sin(turn), v * np.sin(turn) + u * np.cos(turn)
-    hole = (np.float32(wide) - np.sqrt((a / np.float32(flat)) ** 2 + b**2)) * np.float32(flat)
+    v, u = y - at[0], x - at[1]
+    c, s = math.cos(turn), math.sin(turn)
+    a, b = v * c - u * s, v * s + u * c
+    hole = (wide - np.sqrt((a / flat) ** 2 + b**2)) * flat
     hole = np.asarray(hole + 0.08 * wide * smooth_field(frame, rng, wavelength=wide), np.float32)
     if not opened:  # a wall towards the outside stays closed
-        hole = np.minimum(hole, bone.depth - np.float32(2))
-    rim = np.float32(rng.uniform(0, 6)) if rng.random() < 0.4 else np.float32(-1e3)
+        hole = np.minimum(hole, bone.depth - 2)
+    rim = rng.uniform(0, 6) if rng.random() < 0.4 else -1e3
     shell = np.minimum(hole + rim, bone.depth)
     made, faint = (np.minimum(np.maximum(d, shell), -hole) for d in (bone.bone, bone.faint))
     depth = np.minimum(bone.depth, -hole) if opened else bone.depth
@@ -340,7 +336,7 @@ def _crack(frame: Frame, rng: np.random.Generator, bone: Bone) -> Bone:
     if at is None:
         return bone
     line = np.abs(_line(frame, rng, angle=float(rng.uniform(0, np.pi)), at=at))
-    sheet = np.float32(log_uniform(rng, (0.3, 1.5))) - line
+    sheet = log_uniform(rng, (0.3, 1.5)) - line
     faint = np.minimum(bone.faint, -sheet)
     ignored = (sheet > -1) & (bone.bone > 0)
     return replace(bone, faint=faint, ignore=bone.ignore | ignored)

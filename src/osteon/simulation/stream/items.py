@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -117,7 +118,7 @@ def _stored(image: Float32, rng: np.random.Generator, levels: tuple[float, float
         high = bright + width * log_uniform(rng, (0.03, 2.5))
     else:
         low, high = float(image.min()), float(image.max()) + 1e-3
-    grey = np.clip((image - np.float32(low)) * np.float32(255 / (high - low)), 0, 255)
+    grey = np.clip((image - low) * (255 / (high - low)), 0, 255)
     if rng.random() < 0.8:
         grey = np.rint(grey)
     if rng.random() < JPEG:
@@ -138,13 +139,8 @@ def _circle(grey: Float32, labels: Labels, rng: np.random.Generator) -> tuple[Fl
     radius = log_uniform(rng, (0.4, 3.0)) * size
     angle = float(rng.uniform(0, 2 * np.pi))
     away = max(radius - float(rng.uniform(0.1, 0.5)) * size, 0.0)
-    beyond = (
-        np.hypot(y - np.float32(away * np.sin(angle)), x - np.float32(away * np.cos(angle)))
-        > radius
-    )
-    fill = np.float32(
-        rng.choice([0.0, float(grey.min()), float(grey.mean()), float(rng.uniform(0, 255))])
-    )
+    beyond = np.hypot(y - away * math.sin(angle), x - away * math.cos(angle)) > radius
+    fill = float(rng.choice([0.0, grey.min(), grey.mean(), rng.uniform(0, 255)]))
     return np.where(beyond, fill, grey), np.where(beyond, np.uint8(0), labels)
 
 

@@ -51,7 +51,7 @@ def attenuation(frame: Frame, rng: np.random.Generator, scene: Scene) -> Float32
     bone = _vary(frame, rng, float(rng.uniform(*BONE_LEVEL)), 0.1)
     if rng.random() < 0.35:  # young bone: the outer or the deeper part holds less mineral
         depth = log_uniform(rng, (4.0, 80.0))
-        change = rng.uniform(-0.35, 0.3) * np.exp(-np.maximum(scene.depth, 0) / np.float32(depth))
+        change = rng.uniform(-0.35, 0.3) * np.exp(-np.maximum(scene.depth, 0) / depth)
         bone *= 1 + change
     if rng.random() < 0.3:  # osteons, lamellae: the bone itself has a texture
         bone = bone + rng.uniform(0.01, 0.06) * gaussian_field(
@@ -68,7 +68,7 @@ def _vary(frame: Frame, rng: np.random.Generator, mean: float, most: float) -> F
     """A level that varies smoothly, relative standard deviation 0 to ``most``."""
     spread = mean * float(rng.uniform(0, most))
     wave = smooth_field(frame, rng, wavelength=float(rng.uniform(0.3, 2)) * frame.size)
-    return np.asarray(np.float32(mean) + np.float32(spread) * wave, dtype=np.float32)
+    return np.asarray(mean + spread * wave, dtype=np.float32)
 
 
 def _marrow(
@@ -82,14 +82,14 @@ def _marrow(
     chance = rng.random()
     if not dry and chance < 0.2:  # gas bubbles, or marrow that has run out
         field = gaussian_field(frame, rng, wavelength=log_uniform(rng, (10.0, 150.0)))
-        air = share((field - rng.uniform(0.0, 2.2)) * np.float32(8))
+        air = share((field - rng.uniform(0.0, 2.2)) * 8)
         within = within * (1 - air)
     elif dry and chance < 0.25:  # remains of tissue, sediment
         field = gaussian_field(frame, rng, wavelength=log_uniform(rng, (8.0, 100.0)))
-        rest = share((field - rng.uniform(0.3, 2.0)) * np.float32(8))
+        rest = share((field - rng.uniform(0.3, 2.0)) * 8)
         within = within + rest * rng.uniform(0.08, 0.35)
-    level_of_plate = np.float32(max(level, 0.12) * rng.uniform(0.9, 1.6) + 0.02)
-    return np.where(scene.cartilage, level_of_plate, within)
+    level_of_plate = max(level, 0.12) * rng.uniform(0.9, 1.6) + 0.02
+    return np.where(scene.cartilage, level_of_plate, np.maximum(within, 0))
 
 
 def _around(frame: Frame, rng: np.random.Generator, scene: Scene, level: float) -> Float32:
@@ -106,11 +106,11 @@ def _around(frame: Frame, rng: np.random.Generator, scene: Scene, level: float) 
         out += rng.uniform(0.01, 0.07) * np.tanh(2 * field)
     if level > 0.03 and rng.random() < 0.2:  # bubbles
         field = gaussian_field(frame, rng, wavelength=log_uniform(rng, (8.0, 90.0)))
-        out = out * (1 - share((field - rng.uniform(1.2, 2.5)) * np.float32(8)))
+        out = out * (1 - share((field - rng.uniform(1.2, 2.5)) * 8))
     if level > 0.03 and rng.random() < 0.35:  # a layer around the bones, air beyond
         wide = log_uniform(rng, (2.0, 0.6 * frame.size))
         wave = smooth_field(frame, rng, wavelength=float(rng.uniform(0.2, 1.0)) * frame.size)
-        out = out * share(_reach(scene.depth) + np.float32(wide) * (1 + np.float32(0.3) * wave))
+        out = out * share(_reach(scene.depth) + wide * (1 + 0.3 * wave))
     out = np.maximum(out, 0)
     if rng.random() < 0.3:
         out = _container(frame, rng, out)
@@ -137,16 +137,16 @@ def _container(frame: Frame, rng: np.random.Generator, out: Float32) -> Float32:
     away = (
         0.0 if radius < 0.55 * frame.size else radius - float(rng.uniform(0.2, 0.48)) * frame.size
     )
-    rho = np.hypot(y - np.float32(away * np.sin(angle)), x - np.float32(away * np.cos(angle)))
+    rho = np.hypot(y - away * math.sin(angle), x - away * math.cos(angle))
     if rng.random() < 0.3:
-        rho = rho + np.float32(0.04 * radius) * smooth_field(frame, rng, wavelength=0.6 * radius)
-    within = np.float32(radius) - rho
+        rho = rho + 0.04 * radius * smooth_field(frame, rng, wavelength=0.6 * radius)
+    within = radius - rho
     wall = log_uniform(rng, (1.0, 0.08 * frame.size))
-    beyond = np.float32(0.0 if rng.random() < 0.8 else rng.uniform(0, 0.2))
+    beyond = 0.0 if rng.random() < 0.8 else rng.uniform(0, 0.2)
     level = rng.uniform(*PLASTIC)
     if rng.random() < 0.1:  # aluminium or glass
         level = rng.uniform(0.5, 1.2)
-    inner, outer = share(within - np.float32(wall)), share(within)
+    inner, outer = share(within - wall), share(within)
     kept = out * inner + level * (outer - inner) + beyond * (1 - outer)
     return np.asarray(kept, dtype=np.float32)
 

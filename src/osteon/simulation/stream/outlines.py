@@ -6,6 +6,7 @@ all that a cortex of given thickness needs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,8 +70,8 @@ def draw_outline(
         wavelength = float(rng.uniform(1.5, 4.0)) * radius
         y = y + bend * smooth_field(frame, rng, wavelength=wavelength)
         x = x + bend * smooth_field(frame, rng, wavelength=wavelength)
-    y, x = y - np.float32(centre[0]), x - np.float32(centre[1])
-    c, s = np.float32(np.cos(axis)), np.float32(np.sin(axis))
+    y, x = y - centre[0], x - centre[1]
+    c, s = math.cos(axis), math.sin(axis)
     v, u = y * c - x * s, y * s + x * c  # across and along the axis
     depth = _SHAPES[kind](v, u, radius, rng)
     if kind == "band" and rng.random() < 0.5:
@@ -98,38 +99,38 @@ def _roughness(frame: Frame, rng: np.random.Generator, radius: float) -> Float32
 def _star(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Float32:
     """An oval with lobes: shafts, joint ends, vertebral bodies from above."""
     aspect = float(rng.uniform(0.5, 1.0))
-    rho = np.sqrt((v / np.float32(aspect)) ** 2 + u**2) + np.float32(1e-3)
-    theta = np.arctan2(v / np.float32(aspect), u)
+    rho = np.sqrt((v / aspect) ** 2 + u**2) + 1e-3
+    theta = np.arctan2(v / aspect, u)
     outline = np.ones_like(rho)
     strength = float(rng.uniform(0, 0.25))
     for order in range(2, 8):
         height = strength * rng.normal() / order
         if abs(height) > 0.004:
-            outline += np.float32(height) * np.cos(order * theta + np.float32(rng.uniform(0, 6.3)))
-    return np.asarray((np.float32(radius) * outline - rho) * np.float32(aspect))
+            outline += height * np.cos(order * theta + rng.uniform(0, 6.3))
+    return np.asarray((radius * outline - rho) * aspect)
 
 
 def _box(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Float32:
     """A box with rounded corners: cubes and cores, vertebral bodies, tarsals."""
     aspect = float(rng.uniform(0.3, 1.0))
     corner = float(rng.uniform(0.0, 0.5)) * aspect * radius
-    qv = np.abs(v) - np.float32(aspect * radius - corner)
-    qu = np.abs(u) - np.float32(radius - corner)
+    qv = np.abs(v) - (aspect * radius - corner)
+    qu = np.abs(u) - (radius - corner)
     outside = np.sqrt(np.maximum(qv, 0) ** 2 + np.maximum(qu, 0) ** 2)
-    return np.asarray(np.float32(corner) - outside - np.minimum(np.maximum(qv, qu), 0))
+    return np.asarray(corner - outside - np.minimum(np.maximum(qv, qu), 0))
 
 
 def _hourglass(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Float32:
     """Wide at both ends: a vertebral body from the side, a phalanx, a long bone cut lengthwise."""
     long = float(np.exp(rng.uniform(np.log(0.7), np.log(3.0))))
     half = radius * long
-    t = np.clip(u / np.float32(half), -1, 1)
+    t = np.clip(u / half, -1, 1)
     waist, skew = float(rng.uniform(0.1, 0.55)), float(rng.uniform(-0.4, 0.4))
     power = float(rng.choice([2, 4]))
     width = radius * (1 - waist * (1 - np.abs(t) ** power) + skew * t * waist)
     side = width - np.abs(v)
     dome = float(rng.uniform(-0.12, 0.3)) * radius
-    end = half + dome * (1 - (v / np.float32(radius)) ** 2).clip(-1, 1) - np.abs(u)
+    end = half + dome * (1 - (v / radius) ** 2).clip(-1, 1) - np.abs(u)
     return _blend(
         np.asarray(side, np.float32),
         np.asarray(end, np.float32),
@@ -148,10 +149,10 @@ def _blobs(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> F
             radius * float(rng.uniform(0.1, 0.8)) * (number > 0),
         )
         turn, flat = float(rng.uniform(0, np.pi)), float(rng.uniform(0.3, 1.0))
-        pv, pu = v - np.float32(away * np.sin(angle)), u - np.float32(away * np.cos(angle))
-        a = pv * np.float32(np.cos(turn)) - pu * np.float32(np.sin(turn))
-        b = pv * np.float32(np.sin(turn)) + pu * np.float32(np.cos(turn))
-        one = np.float32(flat) * (np.float32(part) - np.sqrt((a / np.float32(flat)) ** 2 + b**2))
+        pv, pu = v - away * math.sin(angle), u - away * math.cos(angle)
+        a = pv * math.cos(turn) - pu * math.sin(turn)
+        b = pv * math.sin(turn) + pu * math.cos(turn)
+        one = flat * (part - np.sqrt((a / flat) ** 2 + b**2))
         depth = -_blend(-depth, -one, width)
     return depth
 
@@ -160,13 +161,11 @@ def _band(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Fl
     """A straight or curved strip: ribs, skull vaults, blades, shafts cut lengthwise."""
     half = radius * float(np.exp(rng.uniform(np.log(0.05), np.log(0.4))))
     curve = float(rng.uniform(0.8, 4.0)) * radius * (1 if rng.random() < 0.5 else -1)
-    rho = np.sqrt((v - np.float32(curve)) ** 2 + u**2)
-    across = np.abs(rho - np.float32(abs(curve)))
-    taper = 1 + np.float32(rng.uniform(-0.4, 0.4)) * np.clip(u / np.float32(radius), -1, 1)
-    side = np.float32(half) * taper - across
-    end = np.float32(radius) - np.abs(np.arctan2(u, np.abs(v - np.float32(curve)))) * np.float32(
-        abs(curve)
-    )
+    rho = np.sqrt((v - curve) ** 2 + u**2)
+    across = np.abs(rho - abs(curve))
+    taper = 1 + rng.uniform(-0.4, 0.4) * np.clip(u / radius, -1, 1)
+    side = half * taper - across
+    end = radius - np.abs(np.arctan2(u, np.abs(v - curve))) * abs(curve)
     return _blend(np.asarray(side, np.float32), np.asarray(end, np.float32), half)
 
 
@@ -174,12 +173,10 @@ def _ring(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Fl
     """A closed thin band with outside within: a braincase, an orbit, a vertebral arch."""
     aspect = float(rng.uniform(0.6, 1.0))
     half = radius * float(np.exp(rng.uniform(np.log(0.03), np.log(0.1))))
-    rho = np.sqrt((v / np.float32(aspect)) ** 2 + u**2)
+    rho = np.sqrt((v / aspect) ** 2 + u**2)
     theta = np.arctan2(v, u)
-    thick = half * (
-        1 + 0.4 * np.cos(int(rng.integers(1, 4)) * theta + np.float32(rng.uniform(0, 6.3)))
-    )
-    side = np.asarray(thick - np.abs(rho - np.float32(radius)) * np.float32(aspect), np.float32)
+    thick = half * (1 + 0.4 * np.cos(int(rng.integers(1, 4)) * theta + rng.uniform(0, 6.3)))
+    side = np.asarray(thick - np.abs(rho - radius) * aspect, np.float32)
     for _ in range(int(rng.integers(0, 4))):  # sutures and foramina
         gap = np.abs(np.angle(np.exp(1j * (theta - rng.uniform(0, 6.3))))) * radius
         width = float(rng.uniform(0.5, 4.0)) + radius * 0.06 * float(rng.random() < 0.3)
@@ -189,18 +186,13 @@ def _ring(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Fl
 
 def _islands(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Float32:
     """What a random threshold leaves within an oval: fragments, nasal bones, mesh."""
-    oval = np.float32(radius) - np.sqrt(v**2 + u**2)
+    oval = radius - np.sqrt(v**2 + u**2)
     level = np.zeros_like(oval)
     for _ in range(8):
         a = rng.uniform(0, 2 * np.pi)
         k = 2 * np.pi / (radius * rng.uniform(0.35, 0.9))
-        level += np.cos(
-            np.float32(k) * (v * np.float32(np.sin(a)) + u * np.float32(np.cos(a)))
-            + np.float32(rng.uniform(0, 6.3))
-        )
-    inside = (level * np.float32(0.5) + np.float32(rng.uniform(-0.3, 0.6))) * np.float32(
-        0.1 * radius
-    )
+        level += np.cos(k * (v * math.sin(a) + u * math.cos(a)) + rng.uniform(0, 6.3))
+    inside = (level * 0.5 + rng.uniform(-0.3, 0.6)) * (0.1 * radius)
     return _blend(oval, inside, 0.1 * radius)
 
 
@@ -208,8 +200,8 @@ def _blend(a: Float32, b: Float32, width: float) -> Float32:
     """Minimum whose crease is rounded over ``width`` (polynomial of degree 2)."""
     if width < 1e-3:
         return np.minimum(a, b)
-    h = np.maximum(np.float32(width) - np.abs(a - b), 0) / np.float32(width)
-    return np.asarray(np.minimum(a, b) - h * h * np.float32(width / 4), dtype=np.float32)
+    h = np.maximum(width - np.abs(a - b), 0) / width
+    return np.asarray(np.minimum(a, b) - h * h * (width / 4), dtype=np.float32)
 
 
 _SHAPES = {

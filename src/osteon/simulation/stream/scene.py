@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ WHOLE, PART, FEW = (0.16, 0.5), (0.5, 7.0), (0.25, 1.2)
 MOST_BONES = 6
 #: Sizes in pixels, in views of parts.
 THICKNESS, SPACING_TO_THICKNESS, CORTEX = (1.2, 15.0), (1.3, 9.0), (1.5, 70.0)
+#: Where no bone is, in pixels; cortex where a bone is pushed back by another one.
+FAR, PUSHED_CORTEX = -1e3, 2.0
 #: How often a slice is shown as larger voxels would show it, and by how much, in pixels.
 COARSER, COARSER_SIGMA = {"whole": 0.45, "few": 0.25, "part": 0.1}, (0.4, 2.2)
 
@@ -62,40 +65,40 @@ def draw_scene(frame: Frame, rng: np.random.Generator, *, view: str | None = Non
     """
     if view is None:
         view = str(rng.choice(list(VIEWS), p=list(VIEWS.values())))
-    bones = _draw_bones(frame, rng, view)
-    shape = (frame.size, frame.size)
-    depth = np.full(shape, -1e3, dtype=np.float32)
-    bone, faint = depth.copy(), depth.copy()
-    ignore = np.zeros(shape, dtype=bool)
-    cartilage = ignore.copy()
     gap = 0.0 if rng.random() < 0.3 else log_uniform(rng, (0.5, 12.0))
-    for one in bones:
-        # What is there first keeps its place: the next bone touches it or keeps a gap.
-        free = -(depth + np.float32(gap))
-        own = np.minimum(one.depth, free)
-        mine = own > depth
-        ignore = np.where(mine, one.ignore & (own > 0), ignore)
-        cartilage = np.where(mine, one.cartilage & (own > 0), cartilage)
-        # A bone that is pushed back keeps a cortex there.
-        rim = np.minimum(own, np.float32(2.0) - own)
-        bone = np.maximum(
-            bone, np.minimum(np.maximum(one.bone, np.where(own < one.depth, rim, -1e3)), own)
-        )
-        faint = np.maximum(
-            faint, np.minimum(np.maximum(one.faint, np.where(own < one.depth, rim, -1e3)), own)
-        )
-        depth = np.maximum(depth, own)
-    labelled, inside, mineral = share(bone), share(depth), share(faint)
+    drawn = _united(frame, _draw_bones(frame, rng, view), gap=gap)
+    labelled, inside, mineral = share(drawn.bone), share(drawn.depth), share(drawn.faint)
     if view != "none" and rng.random() < COARSER[view]:
         sigma = log_uniform(rng, COARSER_SIGMA)
         labelled, inside, mineral = (
             ndimage.gaussian_filter(v, sigma, truncate=2.5) for v in (labelled, inside, mineral)
         )
     np.minimum(mineral, inside, out=mineral)
-    half = np.float32(0.5)
-    labels = np.where(labelled >= half, BONE, np.where(inside >= half, PORES, BACKGROUND))
-    labels = np.where(ignore, IGNORE, labels).astype(np.uint8)
-    return Scene(view, mineral, inside, depth, labels, cartilage)
+    labels = np.where(labelled >= 0.5, BONE, np.where(inside >= 0.5, PORES, BACKGROUND))
+    labels = np.where(drawn.ignore, IGNORE, labels).astype(np.uint8)
+    return Scene(view, mineral, inside, drawn.depth, labels, drawn.cartilage)
+
+
+def _united(frame: Frame, bones: Sequence[Bone], *, gap: float) -> Bone:
+    """Put bones together: what is there first keeps its place, the next keeps a gap to it."""
+    far = np.full((frame.size, frame.size), FAR, dtype=np.float32)
+    nowhere = np.zeros(far.shape, dtype=bool)
+    whole = Bone(far, far, far, nowhere, nowhere)
+    for one in bones:
+        own = np.minimum(one.depth, -(whole.depth + gap))
+        # A bone that is pushed back keeps a cortex there.
+        rim = np.where(own < one.depth, np.minimum(own, PUSHED_CORTEX - own), FAR)
+        bone, faint = (
+            np.maximum(before, np.minimum(np.maximum(new, rim), own))
+            for before, new in ((whole.bone, one.bone), (whole.faint, one.faint))
+        )
+        mine, within = own > whole.depth, own > 0
+        ignore, cartilage = (
+            np.where(mine, new & within, before)
+            for before, new in ((whole.ignore, one.ignore), (whole.cartilage, one.cartilage))
+        )
+        whole = Bone(np.maximum(whole.depth, own), bone, faint, ignore, cartilage)
+    return whole
 
 
 def _draw_bones(frame: Frame, rng: np.random.Generator, view: str) -> list[Bone]:
