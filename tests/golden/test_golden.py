@@ -42,7 +42,8 @@ def test_model_of_schema_1() -> None:
     assert spec.ranges == TrainingRanges((10.5, 39.0), ("uint8", "uint16"))
     assert spec.provenance["best"] == {"epoch": 7, "val_mean_iou": 0.93}
     assert (spec.voxel_size_um, spec.patch_size, spec.slices) == (None, (), 1)
-    assert read_description(SCHEMA1 / "model.safetensors")["schema"] == 2  # migrated
+    assert (spec.context, spec.feature_px) == (None, None)
+    assert read_description(SCHEMA1 / "model.safetensors")["schema"] == 3  # migrated
     # Written out, so that digest and bytes are not only consistent with each other.
     assert spec.weights_sha256 == (
         "802b6189abaac3162b2003f9e820c5ac76c77a3937bca44541a622e327f608fc"
@@ -66,6 +67,7 @@ def test_model_of_schema_2() -> None:
     assert spec.labels.classes[1].colour == (10, 20, 30)
     assert (spec.recipe, spec.recipe_version) == ("percentile", 1)
     assert (spec.voxel_size_um, spec.patch_size) == (18.5, (256, 192))
+    assert (spec.context, spec.feature_px) == (None, None)
     assert spec.ranges == TrainingRanges((9.0, 18.5), ("int16",))
     assert spec.provenance == {"best": {"epoch": 3, "val_mean_iou": None}, "note": "Größe 1e-7"}
     # Written out, so that digests and contents are not only consistent with each other.

@@ -138,7 +138,7 @@ def test_it_is_read_by_the_formats_own_library(saved: Path) -> None:
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     data = json.loads(header["__metadata__"][KEY])
-    assert data["schema"] == 2
+    assert data["schema"] == 3
     assert data["provenance"]["text"] == "Größe"
 
 
@@ -323,7 +323,7 @@ def test_nothing_is_unpickled(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("schema", [99, 0, None, "1", [1], True])
 def test_another_schema_is_told(schema: object, saved: Path) -> None:
     rewrite(saved, lambda d: d.update(schema=schema))
-    with pytest.raises(ModelFileError, match="this version of osteon reads up to 2") as caught:
+    with pytest.raises(ModelFileError, match="this version of osteon reads up to 3") as caught:
         load_model(saved)
     assert repr(schema) in caught.value.what
     assert caught.value.mend == "pip install --upgrade osteon"

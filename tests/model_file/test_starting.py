@@ -13,6 +13,7 @@ from torch import nn
 from osteon.errors import InputError, UsageError
 from osteon.labels import BONE_PORES, LabelClass, LabelScheme
 from osteon.model_file import (
+    ContextSpec,
     Model,
     ModelSpec,
     check_start,
@@ -22,6 +23,7 @@ from osteon.model_file import (
     weights_digest,
 )
 from osteon.networks import NetworkSpec, build_network
+from osteon.tables import shipped
 
 from .pth import metadata, write
 from .pth import network as original
@@ -328,3 +330,52 @@ def test_networks_without_an_encoder_say_so(architecture: str) -> None:
     with pytest.raises(UsageError, match="no encoder of its own") as caught:
         encoder_parameters(fresh(spec), spec)
     assert caught.value.where == "network.encoder_learning_rate"
+
+
+def twice(path: Path, network: nn.Module) -> str:
+    described = ModelSpec(
+        "twice", replace(UNET, in_channels=2), BONE_PORES, "edges", 1, context=ContextSpec()
+    )
+    save_model(path, Model(described, network.state_dict()))
+    return str(path)
+
+
+def test_a_model_that_looks_twice_starts_one_that_looks_once(tmp_path: Path) -> None:
+    source = fitted(replace(UNET, in_channels=2))
+    into = fresh(UNET)
+    start = start_weights(into, UNET, twice(tmp_path / "m.safetensors", source), labels=BONE_PORES)
+    image = torch.randn(1, 1, 64, 64)
+    without = torch.cat([image, torch.zeros_like(image)], 1)
+    torch.testing.assert_close(logits(into, image), logits(source, without))
+    assert any("its context is left out" in note for note in start.notes)
+    assert start.description["network"]["in_channels"] == 2
+
+
+def test_a_model_that_looks_once_starts_one_that_looks_twice(tmp_path: Path) -> None:
+    spec = replace(UNET, in_channels=2)
+    source, into = fitted(UNET), fresh(spec)
+    path = saved(tmp_path / "m.safetensors", source, UNET, BONE_PORES)
+    start = start_weights(into, spec, path, labels=BONE_PORES)
+    image = torch.randn(1, 2, 64, 64)
+    torch.testing.assert_close(logits(into, image), logits(source, image[:, :1]))
+    assert any("weighs nothing at first" in note for note in start.notes)
+
+
+def test_a_model_that_looks_twice_goes_on_as_it_is(tmp_path: Path) -> None:
+    spec = replace(UNET, in_channels=2)
+    source, into = fitted(spec), fresh(spec)
+    start_weights(into, spec, twice(tmp_path / "m.safetensors", source), labels=BONE_PORES)
+    image = torch.randn(1, 2, 64, 64)
+    torch.testing.assert_close(logits(into, image), logits(source, image))
+
+
+def test_a_shipped_model_starts_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = fitted(UNET)
+    saved(tmp_path / "zebra.safetensors", source, UNET, BONE_PORES)
+    monkeypatch.setattr(shipped, "shipped_folder", lambda: tmp_path)
+    into = fresh(UNET)
+    start_weights(into, UNET, "zebra", labels=BONE_PORES, base=tmp_path / "elsewhere")
+    image = torch.randn(1, 1, 64, 64)
+    torch.testing.assert_close(logits(into, image), logits(source, image))

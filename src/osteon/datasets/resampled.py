@@ -87,7 +87,10 @@ def fill_of(statistics: Statistics) -> tuple[float, float] | None:
     Returns:
         Both, in stored values; None where there is no fill.
     """
-    return None if statistics.fill is None else (statistics.fill, statistics.minimum)
+    if statistics.fill is None:
+        return None
+    read_as = statistics.minimum if statistics.fill_as is None else statistics.fill_as
+    return statistics.fill, read_as
 
 
 def _sources(source: tuple[int, ...], axis: AxisMap) -> tuple[int, ...]:

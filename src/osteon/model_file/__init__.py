@@ -23,10 +23,12 @@ from osteon.model_file.starting import (
     encoder_parameters,
     start_weights,
 )
+from osteon.networks import ContextSpec
 
 __all__ = [
     "KEY",
     "SCHEMA",
+    "ContextSpec",
     "Model",
     "ModelSpec",
     "Start",

@@ -108,6 +108,11 @@ def _check_writable(spec: ModelSpec, path: Path) -> None:
     network = spec.network
     if network.dimensions == 3:
         why = "the original's 3D networks are of another library"
+    elif spec.context is not None:
+        why = (
+            "it looks at each slice twice, coarsely for the outline of the bone and then finely, "
+            "and the original's programs look once"
+        )
     elif network.architecture not in ARCHITECTURE_NAMES.values():
         why = f"the original has no {network.architecture}"
     elif _unlike_default(spec):

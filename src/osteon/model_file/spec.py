@@ -14,14 +14,17 @@ import torch
 
 from osteon.errors import ModelFileError, OsteonError
 from osteon.labels import LabelScheme
-from osteon.networks import NetworkSpec
+from osteon.networks import ContextSpec, NetworkSpec
+from osteon.networks.context import BACKGROUND, CHANNELS
 
 #: Schema of the description; files of older schemas are migrated when read.
-SCHEMA = 2
+SCHEMA = 3
 #: Key of the description in the safetensors metadata.
 KEY = "osteon"
 #: Entry of the description with the digest of all its others.
 DIGEST = "description_sha256"
+#: Name of the class that a context tells apart from all others.
+OUTSIDE = "background"
 #: How a network looks at a scan.
 MODES = ("2D", "2.5D", "3D")
 
@@ -57,6 +60,10 @@ class ModelSpec:
             slice alone); None: they stay as they are.
         patch_size: (y, x) or, in 3D, (z, y, x) of the patches it was fitted with, in pixels;
             empty where unknown.
+        context: How its second channel is made (2D alone): the network runs twice, see
+            :mod:`osteon.networks.context`; None: it has none.
+        feature_px: Smallest and largest mean thickness of bone, in pixels, that it was fitted to;
+            scans of thicker bone are reduced first. None: scans stay as they are.
     """
 
     name: str
@@ -70,6 +77,8 @@ class ModelSpec:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     voxel_size_um: float | None = None
     patch_size: tuple[int, ...] = ()
+    context: ContextSpec | None = None
+    feature_px: tuple[float, float] | None = None
 
     @property
     def slices(self) -> int:
@@ -88,6 +97,8 @@ class ModelSpec:
             "normalisation": {"recipe": self.recipe, "version": self.recipe_version},
             "voxel_size_um": self.voxel_size_um,
             "patch_size": list(self.patch_size),
+            "context": None if self.context is None else {"longest": self.context.longest},
+            "feature_px": None if self.feature_px is None else list(self.feature_px),
             "training_ranges": {
                 "voxel_size_um": list(ranges.voxel_size_um) if ranges.voxel_size_um else None,
                 "dtypes": list(ranges.dtypes),
@@ -186,19 +197,42 @@ def contradiction(spec: ModelSpec) -> str | None:
         return f"a network of {network.dimensions} dimensions does not work in {spec.mode}"
     if spec.mode == "2.5D" and (network.in_channels < 3 or network.in_channels % 2 == 0):
         return f"2.5D needs an odd number of slices from 3, not {network.in_channels}"
-    if spec.mode != "2.5D" and network.in_channels != 1:
-        return f"a {spec.mode} network sees one grey value a voxel, not {network.in_channels}"
+    fault = _channels(spec)
+    if fault is not None:
+        return fault
     if patch and (len(patch) != network.dimensions or min(patch) < 1):
         return f"patches of {' × '.join(map(str, patch))} do not belong to a {spec.mode} network"
     size = spec.voxel_size_um
     if size is not None and not (math.isfinite(size) and size > 0):
         return f"a voxel size must be positive, not {size} µm"
+    if spec.feature_px is not None and not 0 < spec.feature_px[0] < spec.feature_px[1] < math.inf:
+        return f"{spec.feature_px} is no range of thicknesses in pixels"
+    if spec.feature_px is not None and size is not None:
+        return "a model wants either a voxel size or a thickness in pixels, not both"
+    return None
+
+
+def _channels(spec: ModelSpec) -> str | None:
+    channels = spec.network.in_channels
+    if spec.context is None:
+        if spec.mode != "2.5D" and channels != 1:
+            return f"a {spec.mode} network sees one grey value a voxel, not {channels}"
+        return None
+    if spec.mode != "2D":
+        return f"a context goes with 2D, not with {spec.mode}"
+    if channels != CHANNELS:
+        return f"a network with context has {CHANNELS} channels, not {channels}"
+    if spec.labels.names[BACKGROUND] != OUTSIDE:
+        return (
+            f"a context tells '{OUTSIDE}' apart, and class 0 is '{spec.labels.names[BACKGROUND]}'"
+        )
     return None
 
 
 def _spec(data: Mapping[str, Any]) -> ModelSpec:
     ranges = data["training_ranges"]
     sizes, size = ranges["voxel_size_um"], data["voxel_size_um"]
+    context, feature = data["context"], data["feature_px"]
     provenance = data.get("provenance", {})
     if not isinstance(provenance, dict):
         raise TypeError("'provenance'")
@@ -217,6 +251,8 @@ def _spec(data: Mapping[str, Any]) -> ModelSpec:
         provenance=cast(dict[str, Any], provenance),
         voxel_size_um=None if size is None else float(size),
         patch_size=tuple(int(n) for n in data["patch_size"]),
+        context=None if context is None else ContextSpec(context["longest"]),
+        feature_px=None if feature is None else (float(feature[0]), float(feature[1])),
     )
 
 

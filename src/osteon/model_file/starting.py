@@ -12,12 +12,14 @@ from torch import nn
 
 from osteon.errors import UsageError
 from osteon.labels import LabelScheme
+from osteon.model_file.contexts import match_context
 from osteon.model_file.files import load_model
 from osteon.model_file.inflation import inflate, layout_difference
 from osteon.model_file.matching import place_classes, place_slices, shared_classes
 from osteon.model_file.shapes import Axes, build_aside, channel_axes, class_axes, state_shapes
 from osteon.model_file.spec import Model, weights_digest
 from osteon.networks import NetworkSpec
+from osteon.tables.shipped import shipped_models
 
 RANDOM, IMAGENET = "random", "imagenet"
 #: How the names of an encoder's state begin, in 2D and in 3D.
@@ -76,7 +78,8 @@ def start_weights(
     Args:
         network: The network as built from ``spec``; changed in place, or, on an error, not at all.
         spec: Its description.
-        weights: ``random``, ``imagenet`` or the path of a model file.
+        weights: ``random``, ``imagenet``, the name of a model that comes with osteon, or the path
+            of a model file.
         labels: The classes that it is fitted to.
         base: Folder that a relative path starts from; None: the current one.
 
@@ -93,7 +96,8 @@ def start_weights(
     if weights == IMAGENET:
         state, start = _from_imagenet(network, spec)
     else:
-        state, start = _from_model(network, spec, (base or Path()) / weights, labels=labels)
+        path = shipped_models().get(weights) or (base or Path()) / weights
+        state, start = _from_model(network, spec, path, labels=labels)
     own = network.state_dict()
     network.load_state_dict({**own, **state})
     return start
@@ -172,6 +176,8 @@ def _from_model(
     network: nn.Module, spec: NetworkSpec, path: Path, *, labels: LabelScheme
 ) -> tuple[State, Start]:
     model = load_model(path)
+    source, digest = model.spec, model.spec.weights_sha256
+    model, changed = match_context(model, spec)
     found, own = model.spec, network.state_dict()
     free = _free_axes(spec, own, found.network)
     if free is not None and _fits(model.weights, own, free):
@@ -181,12 +187,12 @@ def _from_model(
     else:
         state, notes = _encoder_only(model, network, spec)
     description = {
-        "name": found.name,
-        "mode": found.mode,
-        "network": found.network.as_dict(),
-        "classes": list(found.labels.names),
+        "name": source.name,
+        "mode": source.mode,
+        "network": source.network.as_dict(),
+        "classes": list(source.labels.names),
     }
-    return state, Start(str(path), found.weights_sha256, tuple(notes), description)
+    return state, Start(str(path), digest, (*notes, *changed), description)
 
 
 @dataclass(frozen=True)

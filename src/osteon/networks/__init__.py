@@ -8,14 +8,17 @@
 from __future__ import annotations
 
 from osteon.networks.building import build_network, load_weights, parameter_count
+from osteon.networks.context import ContextSpec, two_pass
 from osteon.networks.costs import NetworkCosts, network_costs
 from osteon.networks.spec import NetworkSpec
 
 __all__ = [
+    "ContextSpec",
     "NetworkCosts",
     "NetworkSpec",
     "build_network",
     "load_weights",
     "network_costs",
     "parameter_count",
+    "two_pass",
 ]
