@@ -15,9 +15,11 @@ from osteon.cli.options import AsJson, Overwrite, run_command
 @model_app.command("convert")
 def model_convert(
     model: Annotated[
-        Path,
+        str,
         typer.Argument(
-            metavar="MODEL", help="Model file: osteon's .safetensors or the original's .pth."
+            metavar="MODEL",
+            help="Model file: osteon's .safetensors or the original's .pth; or the name of a model "
+            "that comes with osteon.",
         ),
     ],
     out: Annotated[

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import textwrap
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +15,7 @@ from osteon.tables.choices import BACKENDS, RECIPES
 from osteon.tables.encoders import ENCODERS
 from osteon.tables.losses import LOSSES
 from osteon.tables.networks import ARCHITECTURES, dimensions_of
+from osteon.tables.shipped import DEFAULT_MODEL, find_model, shipped_models
 from osteon.tables.timm import TIMM, timm_names
 
 if TYPE_CHECKING:
@@ -54,6 +54,14 @@ def describe(model: Model) -> str:
         lines.append(f"patches:        {' × '.join(map(str, spec.patch_size))} voxels")
     if spec.voxel_size_um is not None:
         lines.append(f"resampled:      every scan, to {spec.voxel_size_um:g} µm")
+    if spec.context is not None:
+        lines.append(
+            f"looks twice:    first at the whole, at most {spec.context.longest} pixels wide, for "
+            "the outline of bones"
+        )
+    if spec.feature_px is not None:
+        low, high = spec.feature_px
+        lines.append(f"bone:           {low:g} to {high:g} pixels thick on average")
     source = (spec.provenance.get("start") or {}).get("source", "random")
     if source != "random":
         lines.append(f"started from:   {source}")
@@ -70,6 +78,8 @@ def describe(model: Model) -> str:
 
 
 _MIB = 2**20
+#: Title of the models that come with osteon.
+_MODELS = "models"
 #: Columns of a listing, and of its names.
 _WIDTH, _INDENT = 100, 22
 #: State that is not fitted: statistics of batch normalisation.
@@ -82,14 +92,25 @@ def _range(sizes: tuple[float, float]) -> str:
 
 
 def choices() -> dict[str, Any]:
-    """Return the tables of choices: title → name → help."""
+    """Return the models that come with osteon and the tables of choices: title → name → help."""
     tables = (ARCHITECTURES, ENCODERS, LOSSES, RECIPES, AUGMENTATIONS, BACKENDS)
-    return {table.name: {row.name: row.help for row in table} for table in tables}
+    named = {table.name: {row.name: row.help for row in table} for table in tables}
+    return {_MODELS: {name: _about(name) for name in shipped_models()}, **named}
+
+
+def _about(name: str) -> str:
+    default = "what `osteon predict` uses; " if name == DEFAULT_MODEL else ""
+    return f"{default}`osteon model show {name}` describes it"
 
 
 @model_app.command("show")
 def model_show(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Model file, or the name of a model that comes with osteon."
+        ),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Say what a model is, what it was fitted to and how well it scored."""
@@ -97,7 +118,7 @@ def model_show(
     def work(console: Console) -> dict[str, Any]:
         from osteon.model_file import load_model
 
-        loaded = load_model(model)
+        loaded = load_model(find_model(model))
         console.say(describe(loaded))
         return loaded.spec.as_dict()
 

@@ -8,11 +8,13 @@ and the labels come back on the scan's own grid. What is held is planned before 
 from __future__ import annotations
 
 from osteon.prediction.checks import check_ranges
-from osteon.prediction.engine import Predicted, PredictionStopped, predict
-from osteon.prediction.plan import HALO, PredictPlan, plan_prediction
+from osteon.prediction.engine import Predicted, predict
+from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
+from osteon.prediction.stopping import PredictionStopped
 
 __all__ = [
     "HALO",
+    "ContextPlan",
     "PredictPlan",
     "Predicted",
     "PredictionStopped",

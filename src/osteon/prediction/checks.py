@@ -5,11 +5,18 @@ from __future__ import annotations
 from osteon.errors import UsageError, warn
 from osteon.intensity import load_recipe
 from osteon.model_file import Model, ModelSpec, TrainingRanges
+from osteon.networks.context import CHANNELS
+from osteon.prediction.features import METAL_SHARE, STEPS_SHARE, Features
 from osteon.prediction.plan import PredictPlan
 from osteon.volume import Volume
 
 #: A voxel size this far outside the training range is worth a warning.
 SIZE_TOLERANCE = 1.25
+#: What helps where a scan is unlike those that a model was fitted to.
+FINE_TUNE = (
+    "look at the labels with care; fine-tuning the model to a few labelled slices of such scans "
+    "helps (network.weights)"
+)
 _UPGRADE = "pip install --upgrade osteon"
 
 
@@ -52,17 +59,48 @@ def check_known(model: Model) -> None:
         )
     channels, dimensions = spec.network.in_channels, spec.network.dimensions
     fits = {
-        "2D": dimensions == 2 and channels == 1,
+        "2D": dimensions == 2 and channels == (1 if spec.context is None else CHANNELS),
         "2.5D": dimensions == 2 and channels > 1 and channels % 2 == 1,
         "3D": dimensions == 3 and channels == 1,
     }
     if not fits.get(spec.mode, False):
         raise UsageError(
             f"the model works in {spec.mode} with {channels} channels and {dimensions} dimensions; "
-            "this version of osteon predicts in 2D and 3D with one channel, and in 2.5D with an "
-            "odd number of slices as channels",
+            "this version of osteon predicts in 2D and 3D with one channel, in 2D with the context "
+            "as the second, and in 2.5D with an odd number of slices as channels",
             where=model.path,
             mend=_UPGRADE,
+        )
+
+
+def check_features(volume: Volume, features: Features) -> None:
+    """Warn of what a scan shows that a model of bone cannot be trusted with.
+
+    Args:
+        volume: The scan.
+        features: What it shows.
+    """
+    if features.strength == 0:
+        warn(
+            "no-bone-like-edges",
+            "the scan has no edges that stand out of the noise as those of bone do: it seems to "
+            f"hold none, or its grey window hides it. {FINE_TUNE.capitalize()}",
+            where=volume.path,
+        )
+    if features.metal_share > METAL_SHARE:
+        warn(
+            "metal",
+            f"{features.metal_share:.2%} of the scan is far brighter than bone (metal, or bone in "
+            f"a scan whose edges are of something else): streaks can pass for bone. {FINE_TUNE}",
+            where=volume.path,
+        )
+    if features.steps_share > STEPS_SHARE:
+        warn(
+            "three-grey-values",
+            f"{features.steps_share:.0%} of the edges lead on from something as bright as bone to "
+            "something brighter (stained tissue, a fossil's matrix, a bright holder): pores that "
+            f"are brighter than bone pass for bone. {FINE_TUNE}",
+            where=volume.path,
         )
 
 

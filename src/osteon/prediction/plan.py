@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from osteon.backends import Backend
+from osteon.coarse import coarse_grid, coarse_length
 from osteon.errors import UsageError
 from osteon.model_file import ModelSpec
 from osteon.networks import NetworkSpec
@@ -30,6 +31,37 @@ _BLOCK_COPIES = 6
 #: Copies of a plane that resampling makes on the way.
 _PLANE_COPIES = 3
 _FLOAT = 4
+#: Largest small volume of the coarse pass, in bytes, and its largest share of the memory.
+CONTEXT_BYTES = 64 * 2**20
+CONTEXT_SHARE = 8
+#: A small volume is looked at along all axes if its shortest side has so many voxels.
+SHORTEST_SIDE = 64
+#: Planes that bringing the context to a slice takes, float32.
+_CONTEXT_PLANES = 3
+
+
+@dataclass(frozen=True)
+class ContextPlan:
+    """What the coarse pass of a model that looks twice sees.
+
+    Attributes:
+        contiguous: Whether the scan is seen whole; else each slice on its own.
+        factor: Size of a coarse voxel along y and x, in voxels.
+        depth_factor: The same along z; 1 where slices are seen on their own.
+        shape: (z, y, x) of what is held at once, in coarse voxels.
+        axes: Axes that slices are taken across, of (z, y, x).
+    """
+
+    contiguous: bool
+    factor: float
+    depth_factor: float
+    shape: tuple[int, int, int]
+    axes: tuple[int, ...]
+
+    @property
+    def held(self) -> int:
+        """Bytes that are held while slices are labelled."""
+        return math.prod(self.shape) * _FLOAT
 
 
 @dataclass(frozen=True)
@@ -43,6 +75,7 @@ class PredictPlan:
         memory: Estimated memory of activations and slices in flight, in bytes.
         depth: Slices that are read at once (3D); None: slice by slice.
         depth_halo: Context around each block along z, in slices.
+        context: The coarse pass of a model that looks twice.
     """
 
     tile: int | None
@@ -51,6 +84,7 @@ class PredictPlan:
     memory: int
     depth: int | None = None
     depth_halo: int = 0
+    context: ContextPlan | None = None
 
     @property
     def whole(self) -> bool:
@@ -85,7 +119,54 @@ def input_rules(network: NetworkSpec) -> InputRules:
     return InputRules(steps, network.least)
 
 
-def plan_prediction(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int) -> PredictPlan:
+def plan_context(
+    seen: Volume, spec: ModelSpec, *, contiguous: bool, memory: int
+) -> ContextPlan | None:
+    """Lay out the coarse pass of a model that looks twice.
+
+    Args:
+        seen: The scan as the network sees it.
+        spec: The model.
+        contiguous: Whether its slices are neighbours in space.
+        memory: Memory for activations and slices in flight, in bytes.
+
+    Returns:
+        The coarse grid; None for other models. Slices that are neighbours are reduced along z as
+        within the slice, so that coarse voxels are cubes (where voxel sizes are unknown, those of
+        the scan are taken for cubes).
+    """
+    if spec.context is None:
+        return None
+    depth, height, width = seen.shape
+    factor, (rows, columns) = coarse_grid((height, width), spec.context.longest)
+    if not contiguous:
+        return ContextPlan(False, factor, 1.0, (1, rows, columns), (0,))
+    most = min(CONTEXT_BYTES, memory // CONTEXT_SHARE) // _FLOAT
+    along, _, across = seen.geometry.voxel_size
+    ratio = across / along if along and across else 1.0
+    while True:
+        deep = max(1.0, factor * ratio)
+        shape = (
+            coarse_length(depth, deep),
+            coarse_length(height, factor),
+            coarse_length(width, factor),
+        )
+        if math.prod(shape) <= most or max(shape) == 1:
+            break
+        factor *= max(1.01, (math.prod(shape) / most) ** (1 / 3))
+    return ContextPlan(
+        True, factor, deep, shape, (0, 1, 2) if min(shape) >= SHORTEST_SIDE else (0,)
+    )
+
+
+def plan_prediction(
+    seen: Volume,
+    backend: Backend,
+    *,
+    spec: ModelSpec,
+    memory: int,
+    context: ContextPlan | None = None,
+) -> PredictPlan:
     """Decide how much of a scan goes through the network at once.
 
     Args:
@@ -93,6 +174,7 @@ def plan_prediction(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: 
         backend: Tells the memory of the activations.
         spec: The model.
         memory: Memory for activations and slices in flight, in bytes.
+        context: The coarse pass, which takes a part of the memory.
 
     Returns:
         The plan.
@@ -102,6 +184,12 @@ def plan_prediction(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: 
     """
     if spec.mode == "3D":
         return _plan_blocks(seen, backend, spec=spec, memory=memory)
+    return _plan_slices(seen, backend, spec=spec, memory=memory, context=context)
+
+
+def _plan_slices(
+    seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int, context: ContextPlan | None
+) -> PredictPlan:
     _, height, width = seen.shape
     divisor = spec.network.divisor
     channels = spec.network.in_channels
@@ -109,18 +197,30 @@ def plan_prediction(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: 
     slices = height * width * (seen.dtype.itemsize + _FLOAT + 1) * SLICES_IN_FLIGHT
     slices += height * width * _FLOAT * (channels - 1) + _of_resampling(seen, len(spec.labels))
     cost = backend.bytes_per_pixel + _FLOAT * (channels - 1)
-    least = input_rules(spec.network).least[-1]
-    padded = math.prod(max(least, -(-n // divisor) * divisor) for n in (height, width))
-    whole = slices + padded * cost
+    rules = input_rules(spec.network)
+    if context is not None:
+        slices += context.held + _CONTEXT_PLANES * height * width * _FLOAT
+    coarse = _of_context(context, rules, cost)
+    padded = math.prod(_padded(n, -1, rules) for n in (height, width))
+    whole = max(slices + padded * cost, coarse)
     if whole <= memory:
-        return PredictPlan(None, 0, 1, whole)
+        return PredictPlan(None, 0, 1, whole, context=context)
     size = math.isqrt(max(0, memory - slices) // cost) // divisor * divisor
     # Below three halos almost all that is computed would be thrown away.
     smallest = 3 * HALO // divisor * divisor
     if size < smallest:
-        _refuse(seen, min(whole, slices + smallest**2 * cost))
+        _refuse(seen, max(coarse, min(whole, slices + smallest**2 * cost)))
     tiles = _count(height, size, HALO, divisor) * _count(width, size, HALO, divisor)
-    return PredictPlan(size, HALO, tiles, slices + size**2 * cost)
+    return PredictPlan(size, HALO, tiles, max(coarse, slices + size**2 * cost), context=context)
+
+
+def _of_context(context: ContextPlan | None, rules: InputRules, cost: int) -> int:
+    """Memory of the coarse pass itself: what was reduced, what is found, the activations."""
+    if context is None:
+        return 0
+    planes = [[n for i, n in enumerate(context.shape) if i != axis] for axis in context.axes]
+    largest = max(math.prod(_padded(n, -1, rules) for n in plane) for plane in planes)
+    return 2 * context.held + largest * cost
 
 
 def _plan_blocks(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int) -> PredictPlan:

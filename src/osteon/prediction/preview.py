@@ -12,7 +12,8 @@ from osteon.backends import Backend
 from osteon.intensity import Statistics
 from osteon.model_file import ModelSpec
 from osteon.prediction.blocks import run_blocks
-from osteon.prediction.plan import input_rules, plan_prediction
+from osteon.prediction.context import slice_context
+from osteon.prediction.plan import input_rules, plan_context, plan_prediction
 from osteon.prediction.slices import run_slices
 from osteon.volume import ArrayVolume, Volume
 
@@ -40,7 +41,7 @@ class Preview:
         """Label a part of one slice with the context that the network sees along z.
 
         Holds that part of the slices of the context. Within the slice there is no context beyond
-        the part.
+        the part, and a model that looks twice sees the part alone in its coarse pass.
 
         Args:
             seen: The scan on the network's grid.
@@ -57,18 +58,25 @@ class Preview:
         """
         first, last = max(0, z - self._context), min(seen.shape[0], z + self._context + 1)
         part = ArrayVolume(seen.read(slice(first, last), *box))
-        plan = plan_prediction(part, self.backend, spec=self.spec, memory=self.memory)
+        coarse = plan_context(part, self.spec, contiguous=False, memory=self.memory)
+        plan = plan_prediction(
+            part, self.backend, spec=self.spec, memory=self.memory, context=coarse
+        )
         rules = input_rules(self.spec.network)
         if self.spec.mode == "3D":
             slabs = run_blocks(part, statistics, backend=self.backend, plan=plan, rules=rules)
         else:
+            shape = (part.shape[1], part.shape[2])
             slabs = run_slices(
                 part,
                 statistics,
                 backend=self.backend,
                 plan=plan,
-                channels=self.spec.network.in_channels,
+                channels=self.spec.slices,
                 rules=rules,
+                context=None
+                if coarse is None
+                else slice_context(shape, coarse, backend=self.backend, rules=rules),
             )
         with closing(slabs):
             for start, labels in slabs:
@@ -81,4 +89,4 @@ class Preview:
     def _context(self) -> int:
         if self.spec.mode == "3D":
             return self.spec.patch_size[0] // 2 if len(self.spec.patch_size) == 3 else _DEPTH
-        return self.spec.network.in_channels // 2
+        return self.spec.slices // 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
@@ -28,6 +28,7 @@ def run_slices(
     channels: int,
     rules: InputRules,
     classes: int | None = None,
+    context: Callable[[int, Image], Image] | None = None,
 ) -> Slabs:
     """Run every slice with its neighbours, in order; the next slice is read meanwhile.
 
@@ -39,6 +40,7 @@ def run_slices(
         channels: Neighbouring slices seen at once; 1 in 2D.
         rules: What inputs the network takes.
         classes: Number of classes to give logits of; None gives labels.
+        context: Gives a further channel (y, x) from the index and the grey values of a slice.
 
     Yields:
         Index and labels (1, y, x), uint8, or logits (1, class, y, x), float32, of each slice.
@@ -47,10 +49,22 @@ def run_slices(
     tiles = _tiles((height, width), plan, rules.divisors[-1])
     with closing(_stacks(seen, statistics, channels)) as stacks:
         for z, stack in stacks:
+            if context is not None:
+                stack = [*stack, context(z, stack[len(stack) // 2])]
             yield z, _run_slice(stack, tiles, backend, rules=rules, classes=classes)
 
 
-def _read_ahead(volume: Volume, stats: Statistics) -> Generator[tuple[int, Image], None, None]:
+def read_ahead(volume: Volume, stats: Statistics) -> Generator[tuple[int, Image], None, None]:
+    """Read and normalise slices in order, the next one while this one is used.
+
+    Args:
+        volume: The scan.
+        stats: Its statistics.
+
+    Yields:
+        Index and normalised grey values (y, x).
+    """
+
     def load(z: int) -> Image:
         image: Image = normalise(volume.read(slice(z, z + 1)), stats)[0]
         return image
@@ -71,7 +85,7 @@ def _stacks(
     """Each slice with its neighbours; holds them and the slice being read."""
     depth = volume.shape[0]
     held: dict[int, Image] = {}
-    with closing(_read_ahead(volume, stats)) as images:
+    with closing(read_ahead(volume, stats)) as images:
         for z in range(depth):
             wanted = neighbours(z, depth, channels)
             for gone in [i for i in held if i < wanted[0]]:

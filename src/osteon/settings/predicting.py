@@ -25,6 +25,12 @@ class PredictSettings(Settings):
         "2GiB", description="Memory for the network's activations and the slices in flight."
     )
     threads: int | Literal["auto"] = Field("auto", description="CPU threads.")
+    contiguous: Literal["auto", "yes", "no"] = Field(
+        "auto",
+        description="Whether neighbouring slices are neighbours in space; auto: judged from the "
+        "image. Models that seek the outline of bones in a coarse pass ask: in the whole scan, or "
+        "in each slice on its own.",
+    )
 
     @field_validator("backend")
     @classmethod

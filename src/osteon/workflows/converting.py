@@ -11,6 +11,7 @@ from osteon.errors import OutputError, UsageError
 from osteon.files import refuse_existing
 from osteon.labels import LabelClass, LabelScheme
 from osteon.model_file import Model, load_model, save_model, write_reference
+from osteon.tables.shipped import find_model
 from osteon.workflows.record import check_folder
 
 _SUFFIXES = (".safetensors", ".pth")
@@ -52,7 +53,8 @@ def convert(
     Memory: the model.
 
     Args:
-        model: osteon's ``.safetensors`` or the original's ``.pth``; known by its content.
+        model: osteon's ``.safetensors`` or the original's ``.pth``, known by its content; or the
+            name of a model that comes with osteon.
         out: The target: ``.safetensors``, or ``.pth`` for the original's programs.
         classes: New names of the classes, in order of their values; None: as they are. The
             original's files do not name them.
@@ -67,7 +69,7 @@ def convert(
         ModelFileError: If it is damaged, foreign, or of a network that osteon does not have.
         OutputError: If the target exists or cannot be written.
     """
-    source, target = Path(model), Path(out)
+    source, target = find_model(model), Path(out)
     suffix = target.suffix.lower()
     if suffix == ".onnx":
         raise UsageError(

@@ -18,6 +18,7 @@ from osteon.model_file import Model, load_model
 from osteon.prediction import Predicted
 from osteon.prediction import predict as predict_volume
 from osteon.settings import PredictSettings
+from osteon.tables.shipped import find_model
 from osteon.volume import Volume
 from osteon.workflows.record import check_folder, machine, now, versions, write_json
 
@@ -56,8 +57,8 @@ class PredictionRun:
 def predict(
     scans: Sequence[str | Path],
     *,
-    model: str | Path,
     out: str | Path,
+    model: str | Path | None = None,
     settings: PredictSettings | None = None,
     voxel_size: float | None = None,
     overwrite: bool = False,
@@ -70,9 +71,9 @@ def predict(
 
     Args:
         scans: Folders of slices, or files in any known format.
-        model: A model file.
         out: With one scan: the label volume (the suffix says the format, none: a folder of TIFF
             slices). With several: a folder; each result is named after its scan.
+        model: A model file, or the name of a model that comes with osteon; None: ``bone-pores``.
         settings: Backend, device, precision, memory.
         voxel_size: Voxel size of the scans in µm, along all axes, in place of what their files
             say; models that have a voxel size of their own need it.
@@ -94,7 +95,7 @@ def predict(
             f"a voxel size must be positive, not {voxel_size:g} µm", where="--voxel-size"
         )
     targets = _targets([Path(s) for s in scans], Path(out))
-    loaded = load_model(Path(model))
+    loaded = load_model(find_model(model))
     backend = open_backend(loaded.spec.network, loaded.weights, settings)
     reporter.message("predict", f"model {loaded.spec.name}, {backend.description}")
     runs = []
@@ -105,7 +106,13 @@ def predict(
                 target, like=volume, labels=loaded.spec.labels, overwrite=overwrite
             ) as writer:
                 predicted = predict_volume(
-                    loaded, volume, writer, backend=backend, memory=memory, reporter=reporter
+                    loaded,
+                    volume,
+                    writer,
+                    backend=backend,
+                    memory=memory,
+                    contiguous=settings.contiguous,
+                    reporter=reporter,
                 )
             _record(target, scan, loaded, predicted)
             runs.append(PredictionRun(scan, target, predicted))

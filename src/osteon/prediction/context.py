@@ -1,0 +1,214 @@
+"""The context of a model that looks twice: where the inside of bones is, seen coarsely.
+
+Where slices are neighbours in space, the whole scan is reduced to a small volume, which the
+network sees slice by slice along all three axes; the mean of the three is the context of every
+slice. Else each slice has a coarse pass of its own. See :mod:`osteon.networks.context`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.backends import Backend
+from osteon.coarse import averaging, between
+from osteon.errors import warn
+from osteon.events import Reporter
+from osteon.intensity import Statistics
+from osteon.networks.context import BACKGROUND
+from osteon.prediction.plan import ContextPlan, InputRules
+from osteon.prediction.slices import read_ahead
+from osteon.prediction.stopping import heed
+from osteon.volume import Volume
+
+Image = npt.NDArray[np.float32]
+#: Gives the context (y, x) of slice z, whose normalised grey values (y, x) are given.
+Context = Callable[[int, Image], Image]
+
+#: Probabilities of being inside between these are undecided …
+UNDECIDED = (0.2, 0.8)
+#: … and so large a share of them, of what is not clearly outside, is worth a warning.
+UNDECIDED_SHARE = 0.5
+
+
+class Doubt:
+    """Counts how much of what may be the inside of bone the coarse pass is undecided about."""
+
+    def __init__(self) -> None:
+        self._maybe = self._undecided = 0
+
+    def add(self, inside: Image) -> None:
+        """Count the probabilities of being inside of some voxels."""
+        maybe = inside > UNDECIDED[0]
+        self._maybe += int(maybe.sum())
+        self._undecided += int((maybe & (inside < UNDECIDED[1])).sum())
+
+    @property
+    def share(self) -> float:
+        """Voxels that are neither clearly inside nor clearly outside, of those not outside."""
+        return self._undecided / self._maybe if self._maybe else 0.0
+
+    def tell(self, seen: Volume) -> None:
+        """Warn if there is much of it.
+
+        Args:
+            seen: The scan.
+        """
+        if self.share > UNDECIDED_SHARE:
+            warn(
+                "outline-uncertain",
+                f"the model is undecided about {self.share:.0%} of what may be the inside of bone: "
+                "the scan differs from what it was fitted to. Look at the labels with care; "
+                "fine-tuning the model to a few labelled slices of such scans helps "
+                "(network.weights)",
+                where=seen.path,
+            )
+
+
+def slice_context(
+    shape: tuple[int, int],
+    plan: ContextPlan,
+    *,
+    backend: Backend,
+    rules: InputRules,
+    doubt: Doubt | None = None,
+) -> Context:
+    """Return the context of slices that stand alone.
+
+    Args:
+        shape: (y, x) of the slices.
+        plan: The coarse grid.
+        backend: The network.
+        rules: What inputs it takes.
+        doubt: Counts how decided the network is.
+
+    Returns:
+        Gives the context of a slice from its grey values.
+    """
+    grid = _InPlane(shape, plan)
+    doubt = doubt or Doubt()
+
+    def context(_: int, image: Image) -> Image:
+        inside = _inside(backend, rules, grid.reduce(image))
+        doubt.add(inside)
+        return 2 * grid.enlarge(inside) - 1
+
+    return context
+
+
+def scan_context(
+    seen: Volume,
+    statistics: Statistics,
+    plan: ContextPlan,
+    *,
+    backend: Backend,
+    rules: InputRules,
+    doubt: Doubt | None = None,
+    reporter: Reporter | None = None,
+) -> Context:
+    """Return the context of a scan whose slices are neighbours in space.
+
+    Reads the scan once. Memory: two small volumes as planned (64 MiB each at most), one after the
+    scan was read.
+
+    Args:
+        seen: The scan as the network sees it.
+        statistics: Of the scan.
+        plan: The coarse grid.
+        backend: The network.
+        rules: What inputs it takes.
+        doubt: Counts how decided the network is.
+        reporter: Told of the progress.
+
+    Returns:
+        Gives the context of a slice by its index.
+
+    Raises:
+        InputError: If the scan is damaged.
+        PredictionStopped: If it was asked to stop.
+    """
+    reporter = reporter or Reporter()
+    depth, height, width = seen.shape
+    grid = _InPlane((height, width), plan)
+    small = _reduced(seen, statistics, plan, grid=grid, reporter=reporter)
+    inside = np.zeros_like(small)
+    total = sum(plan.shape[axis] for axis in plan.axes)
+    with reporter.stage("context", total=total, unit="coarse slice") as progress:
+        for axis in plan.axes:
+            for image, into in zip(_along(small, axis), _along(inside, axis), strict=True):
+                into += _inside(backend, rules, image) / np.float32(len(plan.axes))
+                progress.advance()
+                heed(reporter, "a part of the coarse pass", where=seen.path)
+    (doubt or Doubt()).add(inside)
+    first, way = between(depth, size=plan.shape[0], factor=plan.depth_factor)
+
+    def context(z: int, _: Image) -> Image:
+        before, after = inside[first[z]], inside[min(first[z] + 1, len(inside) - 1)]
+        return 2 * grid.enlarge(before + way[z] * (after - before)) - 1
+
+    return context
+
+
+class _InPlane:
+    """From the pixels of a slice to those of the coarse grid, and back."""
+
+    def __init__(self, shape: tuple[int, int], plan: ContextPlan):
+        self._whole = plan.factor == 1
+        axes = list(zip(shape, plan.shape[1:], strict=True))
+        self._averages = [averaging(n, size=size, factor=plan.factor) for n, size in axes]
+        self._places = [between(n, size=size, factor=plan.factor) for n, size in axes]
+
+    def reduce(self, image: Image) -> Image:
+        if self._whole:
+            return image
+        rows, columns = self._averages
+        small: Image = rows @ image @ columns.T
+        return small
+
+    def enlarge(self, values: Image) -> Image:
+        if self._whole:
+            return values
+        for axis, (first, way) in enumerate(self._places):
+            after = np.minimum(first + 1, values.shape[axis] - 1)
+            low, high = values.take(first, axis), values.take(after, axis)
+            high -= low
+            high *= way[:, np.newaxis] if axis == 0 else way
+            values = low + high
+        return values
+
+
+def _along(volume: Image, axis: int) -> Iterator[Image]:
+    return iter(np.moveaxis(volume, axis, 0))
+
+
+def _reduced(
+    seen: Volume, stats: Statistics, plan: ContextPlan, *, grid: _InPlane, reporter: Reporter
+) -> Image:
+    small = np.zeros(plan.shape, np.float32)
+    depth = seen.shape[0]
+    weights = averaging(depth, size=plan.shape[0], factor=plan.depth_factor)
+    with (
+        reporter.stage("reduce", total=depth, unit="slice") as progress,
+        closing(read_ahead(seen, stats)) as images,
+    ):
+        for z, image in images:
+            plane = grid.reduce(image)
+            for i in np.flatnonzero(weights[:, z]):
+                small[i] += weights[i, z] * plane
+            progress.advance()
+            heed(reporter, f"{z + 1} of {depth} slices were read", where=seen.path)
+    return small
+
+
+def _inside(backend: Backend, rules: InputRules, image: Image) -> Image:
+    batch = np.zeros((1, 2, *image.shape), np.float32)
+    batch[0, 0] = image
+    logits = backend.run(np.ascontiguousarray(rules.pad(batch)))[0]
+    logits = logits[:, : image.shape[0], : image.shape[1]].astype(np.float32)
+    logits -= logits.max(0)
+    odds = np.exp(logits)
+    outside: Image = odds[BACKGROUND] / odds.sum(0)
+    return 1 - outside

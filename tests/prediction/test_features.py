@@ -1,0 +1,138 @@
+"""The thickness of bone in pixels, and what is warned of."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from scipy import ndimage
+
+from osteon.errors import OsteonWarning
+from osteon.intensity import statistics
+from osteon.prediction.checks import check_features
+from osteon.prediction.features import Features, look, mean_thickness
+from osteon.prediction.scale import choose_scale
+from osteon.volume import ArrayVolume
+
+from .faking import SPEC
+
+Scan = npt.NDArray[np.uint8]
+PLAIN = Features(10.0, 0.3, 0.0, 0.0, 8.0)
+
+
+def plates(thickness: float, *, angle: float = 0.4, shape: tuple[int, int] = (360, 420)) -> object:
+    """Share of bone in each pixel, of parallel plates three times as far apart as thick."""
+    y, x = np.mgrid[: shape[0], : shape[1]]
+    place = (np.cos(angle) * x + np.sin(angle) * y) % (3 * thickness) - 1.5 * thickness
+    return np.clip(thickness / 2 - np.abs(place) + 0.5, 0, 1)
+
+
+def rings(thickness: float) -> object:
+    y, x = np.mgrid[-200:200, -200:200]
+    return np.clip(thickness / 2 - np.abs(np.hypot(y, x) - 120) + 0.5, 0, 1)
+
+
+def scan(bone: object, *, noise: float, blur: float = 1.0, seed: int = 0) -> ArrayVolume:
+    rng = np.random.default_rng(seed)
+    images = []
+    for _ in range(2):
+        image = ndimage.gaussian_filter(np.asarray(bone, float), blur)
+        grain = ndimage.gaussian_filter(rng.normal(size=image.shape), 0.6)
+        images.append(60 + 110 * (image + noise * grain / grain.std()))
+    return ArrayVolume(np.clip(np.round(images), 1, 255).astype(np.uint8))
+
+
+def seen(volume: ArrayVolume) -> Features:
+    return look(volume, statistics(volume, "edges"))
+
+
+@pytest.mark.parametrize("thickness", [5, 8, 14, 25, 40])
+@pytest.mark.parametrize("noise", [0.02, 0.15, 0.25])
+def test_the_thickness_of_plates(thickness: int, noise: float) -> None:
+    found = seen(scan(plates(thickness), noise=noise)).thickness_px
+    assert found == pytest.approx(thickness, rel=0.25)
+
+
+@pytest.mark.parametrize("thickness", [6, 20, 60])
+def test_the_thickness_of_a_shaft(thickness: int) -> None:
+    found = seen(scan(rings(thickness), noise=0.1)).thickness_px
+    assert found == pytest.approx(thickness, rel=0.25)
+
+
+def test_a_mask_by_hand() -> None:
+    mask = np.zeros((60, 200), bool)
+    mask[10:19] = True  # 9 px thick
+    mask[40:50] = True  # 10 px thick
+    assert mean_thickness(mask) == pytest.approx(9.3, abs=0.5)
+    mask[30, 5:8] = True  # a speck
+    assert mean_thickness(mask) == pytest.approx(9.3, abs=0.5)
+    assert mean_thickness(np.zeros((60, 60), bool)) is None
+    assert mean_thickness(np.ones((60, 60), bool)) is None
+
+
+def test_the_models_recipe_does_not_matter() -> None:
+    volume = scan(plates(12), noise=0.1)
+    assert look(volume, statistics(volume, "zscore")) == seen(volume)
+
+
+def test_bone_as_it_should_be_is_not_warned_of() -> None:
+    for volume in (scan(plates(8), noise=0.15), scan(rings(30), noise=0.1)):
+        check_features(volume, seen(volume))  # warnings are errors here
+
+
+def test_noise_alone_has_no_edges() -> None:
+    volume = scan(np.zeros((300, 300)), noise=0.2)
+    found = seen(volume)
+    assert (found.strength, found.thickness_px) == (0, None)
+    with pytest.warns(OsteonWarning, match=r"\[no-bone-like-edges\]"):
+        check_features(volume, found)
+
+
+def test_metal_is_warned_of() -> None:
+    volume = scan(plates(10), noise=0.05)
+    values = volume.array.astype(np.uint16)
+    values[:, 100:110, 100:110] = 1500
+    bright = ArrayVolume(values)
+    with pytest.warns(OsteonWarning, match=r"\[metal\]"):
+        check_features(bright, seen(bright))
+
+
+def test_what_is_brighter_than_bone_is_warned_of() -> None:
+    # Bone of a fossil: air around it, its pores filled by what is as much brighter again.
+    y, x = np.mgrid[-200:200, -200:200]
+    inside = np.hypot(y, x) < 180
+    bone = np.asarray(plates(10, shape=(400, 400)))
+    volume = scan(inside * (2 - bone) * 0.6, noise=0.03)
+    with pytest.warns(OsteonWarning, match=r"\[three-grey-values\]"):
+        check_features(volume, seen(volume))
+
+
+WANTS = replace(SPEC, feature_px=(4.0, 16.0))
+VOLUME = scan(plates(10), noise=0.05)
+
+
+def test_thick_bone_is_reduced_to_the_middle_of_the_range() -> None:
+    choice = choose_scale(VOLUME, WANTS, replace(PLAIN, thickness_px=24.0))
+    assert choice is not None
+    assert choice.factor == 3.0  # 24 px become √(4 · 16) = 8
+    assert "24.0 pixels thick on average, so the slices are reduced 3.00 times" in choice.why
+
+
+@pytest.mark.parametrize("thickness", [4.0, 9.0, 16.0, None])
+def test_bone_within_the_range_stays(thickness: float | None) -> None:
+    choice = choose_scale(VOLUME, WANTS, replace(PLAIN, thickness_px=thickness))
+    assert choice is not None
+    assert choice.factor == 1
+
+
+def test_thin_bone_is_warned_of() -> None:
+    with pytest.warns(OsteonWarning, match=r"2.5 pixels.*4 to 16.*\[bone-too-thin\]"):
+        choice = choose_scale(VOLUME, WANTS, replace(PLAIN, thickness_px=2.5))
+    assert choice is not None
+    assert choice.factor == 1
+
+
+def test_a_model_without_a_range_does_not_choose() -> None:
+    assert choose_scale(VOLUME, SPEC, PLAIN) is None
