@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from osteon.errors import InputError, UsageError
 from osteon.intensity import SAMPLE_SLICES, Statistics, normalise, sample_slices, statistics
+from osteon.intensity.anchoring import edges_of, weighted_median
 from osteon.volume import ArrayVolume
 
 ALL = ["zscore", "percentile", "edges", "reference-zscore-positive", "reference-minmax-positive"]
@@ -199,3 +202,150 @@ def test_normalising_does_not_change_its_input(seed: int, dtype: str) -> None:
     before = values.copy()
     normalise(values, statistics(ArrayVolume(values), "zscore"))
     np.testing.assert_array_equal(values, before)
+
+
+def struts(*, outside: float = 40.0, seed: int = 0) -> np.ndarray:
+    """A round bone of struts at 180, marrow at 100, in air or else, blurred and noisy, uint8."""
+    shape = (3, 220, 240)
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: shape[1], : shape[2]]
+    radius = np.hypot(y - shape[1] / 2, x - shape[2] / 2)
+    images = []
+    for _ in range(shape[0]):
+        field = ndimage.gaussian_filter(rng.normal(size=shape[1:]), 5)
+        bone = ((field > 0.5 * field.std()) | (radius > 82)) & (radius < 90)
+        image = np.where(bone, 180.0, np.where(radius < 90, 100.0, outside))
+        grain = ndimage.gaussian_filter(rng.normal(size=image.shape), 0.6)
+        images.append(ndimage.gaussian_filter(image, 1.0) + 6 * grain / grain.std())
+    return np.clip(np.round(images), 1, 255).astype(np.uint8)
+
+
+BONE = struts()
+
+
+def drift(changed: np.ndarray, back: Callable[[float], float] = float) -> tuple[float, float]:
+    """Shift of the centre in scales, and ratio of the scales, against the scan as it is."""
+    a, b = (statistics(ArrayVolume(v), "edges") for v in (BONE, changed))
+    low, high = back(b.low), back(b.high)
+    return ((low + high) / 2 - a.centre) / a.width, (high - low) / 2 / a.width
+
+
+@pytest.mark.parametrize(("outside", "dark"), [(100.0, 100.0), (40.0, 40.0)])
+def test_the_anchors_are_both_sides_of_bone(outside: float, dark: float) -> None:
+    # The strongest edges count most: in air those of the outside.
+    found = statistics(ArrayVolume(struts(outside=outside)), "edges")
+    # Struts of a few pixels, blurred, are not quite as bright, nor marrow between them as dark.
+    assert found.low == pytest.approx(dark, abs=10)
+    assert found.high == pytest.approx(180, abs=10)
+    assert found.strength > 5
+
+
+def test_a_picture_full_of_struts_has_edges() -> None:
+    # No quiet place that noise could be judged by.
+    inside = struts(outside=100)[:, 60:160, 70:170]
+    found = statistics(ArrayVolume(inside), "edges")
+    assert found.low == pytest.approx(100, abs=12)
+    assert found.high == pytest.approx(180, abs=12)
+
+
+@pytest.mark.parametrize("value", [0, 1, 97, 255], ids=["0", "minimum", "mean", "white"])
+def test_padding_does_not_move_the_anchors(value: int) -> None:
+    shift, scale = drift(np.pad(BONE, ((0, 0), (60, 60), (90, 30)), constant_values=value))
+    assert abs(shift) < 0.03
+    assert abs(scale - 1) < 0.02
+
+
+def test_cropping_does_not_move_the_anchors() -> None:
+    wide = np.pad(BONE, ((0, 0), (150, 150), (150, 150)), mode="reflect")[:, 75:-75, 75:-75]
+    for changed in (BONE[:, 18:202, 28:212], BONE[:, :, :120], wide):
+        shift, scale = drift(changed)
+        assert abs(shift) < 0.05
+        assert abs(scale - 1) < 0.05
+
+
+def test_the_type_and_a_wider_window_do_not_move_the_anchors() -> None:
+    shift, scale = drift(BONE.astype(np.uint16) * 211 + 3000, lambda v: (v - 3000) / 211)
+    assert (shift, scale) == (pytest.approx(0, abs=1e-5), pytest.approx(1, abs=1e-5))
+    wide = np.round(BONE * 0.7 + 30).astype(np.uint8)
+    shift, scale = drift(wide, lambda v: (v - 30) / 0.7)
+    assert abs(shift) < 0.02
+    assert abs(scale - 1) < 0.02
+
+
+def test_a_narrower_window_moves_the_anchors_little() -> None:
+    # The darkest air is black, the brightest bone white.
+    narrow = np.clip(np.round((BONE - 40.0) * 255 / 150), 0, 255).astype(np.uint8)
+    shift, scale = drift(narrow, lambda v: v * 150 / 255 + 40)
+    assert abs(shift) < 0.08
+    assert abs(scale - 1) < 0.08
+
+
+def test_a_metal_rod_does_not_move_the_anchors() -> None:
+    rod = BONE.astype(np.uint16)
+    y, x = np.mgrid[:220, :240]
+    rod[:, np.hypot(y - 30, x - 30) < 7] = 900
+    shift, scale = drift(rod)
+    assert abs(shift) < 0.03
+    assert abs(scale - 1) < 0.03
+    assert normalise(rod, statistics(ArrayVolume(rod), "edges")).max() == 5  # clipped
+
+
+def test_dark_padding_is_read_as_the_darkest_of_the_scan() -> None:
+    padded = np.pad(BONE, ((0, 0), (60, 60), (60, 60)))
+    found = statistics(ArrayVolume(padded), "edges")
+    assert found.fill == 0
+    assert found.fill_as == pytest.approx(np.percentile(BONE, 1), abs=1)
+    assert found.n == BONE.size
+    assert found.mean == pytest.approx(BONE.mean(), rel=1e-9)
+    corner = normalise(padded, found)[:, :50, :50]
+    assert np.unique(corner).tolist() == [
+        pytest.approx((found.fill_as - found.centre) / found.width)
+    ]
+
+
+def test_what_the_window_cuts_off_is_no_padding() -> None:
+    # Air is cut off at 0, from where grey values rise over some pixels.
+    cut = np.clip(BONE.astype(int) - 70, 0, 255).astype(np.uint8)
+    assert (cut[:, :20, :20] == 0).all()
+    found = statistics(ArrayVolume(cut), "edges")
+    assert found.fill is None
+    assert found.n == cut.size
+    assert found.low == pytest.approx(0, abs=3)
+    assert found.high == pytest.approx(110, abs=10)
+
+
+def test_nan_around_a_scan_is_padding() -> None:
+    padded = np.pad(BONE.astype(np.float32), ((0, 0), (40, 40), (40, 40)), constant_values=np.nan)
+    found = statistics(ArrayVolume(padded), "edges")
+    assert math.isnan(found.fill)
+    assert np.isfinite(normalise(padded, found)).all()
+    shift, scale = drift(padded)
+    assert abs(shift) < 0.02
+    assert abs(scale - 1) < 0.02
+
+
+def test_noise_has_no_edges_and_is_dark() -> None:
+    noise = np.random.default_rng(0).normal(100, 10, (3, 200, 200)).astype(np.uint8)
+    found = statistics(ArrayVolume(noise), "edges")
+    assert found.strength == 0
+    got = normalise(noise, found)
+    assert got.mean() == pytest.approx(-1, abs=0.02)
+    assert got.max() < 0
+
+
+def test_the_weighted_median_by_hand() -> None:
+    assert weighted_median(np.array([3.0, 1.0, 2.0]), np.array([1.0, 1.0, 1.0])) == 2
+    assert weighted_median(np.array([3.0, 1.0, 2.0]), np.array([5.0, 1.0, 1.0])) == 3
+
+
+def test_edges_of_a_step_by_hand() -> None:
+    image = np.zeros((60, 80), np.float32)
+    image[:, 40:] = 10
+    image += np.random.default_rng(0).normal(0, 0.01, image.shape).astype(np.float32)
+    found = edges_of(image)
+    strong = found.gradient > 1
+    assert strong.sum() == pytest.approx(60, abs=6)  # a ridge one pixel wide
+    np.testing.assert_allclose(found.dark[strong], 0, atol=0.3)
+    np.testing.assert_allclose(found.bright[strong], 10, atol=0.3)
+    # A Gaussian edge of SD 1.5 has the slope 10 / (1.5 √(2 π)), central differences a little less.
+    assert np.median(found.gradient[strong]) == pytest.approx(10 / (1.5 * 2.5066), rel=0.1)

@@ -30,7 +30,7 @@ from osteon.volume import Access, Array, ArrayVolume, Geometry, Volume
 
 from .faking import PLENTY, SPEC, Images, MemoryWriter, noise
 
-NETWORK = NetworkSpec("unet", "tu-lcnet_035", 2, 3, (16, 16, 8, 8, 8))
+NETWORK = NetworkSpec("unet", "resnet18", 2, 3, (16, 16, 8, 8, 8))
 LOOKS_TWICE = replace(SPEC, network=NETWORK, context=ContextSpec(64))
 RULES = input_rules(NETWORK)
 

@@ -31,8 +31,17 @@ REACH = 5
 NOISE_QUANTILE = 0.2
 #: A gradient below so many times the noise's is no edge.
 LEAST_STRENGTH = 3.0
-#: The typical edge must be as strong as this, or there are none that could be bone's.
+#: The typical edge must be as strong as this, or …
 BONE_STRENGTH = 4.0
+#: … so well aligned with those next to it (cosine of the angle between them, on average), or there
+#: are none that could be bone's. Where trabeculae fill the picture there is no quiet place that
+#: the noise could be judged by; but noise has no lines. Measured: noise 0.05 to 0.2 (correlated
+#: over up to 1.2 pixels), the middles of real vertebrae 0.6 to 0.7, made-up struts 0.36 to 0.8.
+BONE_ALIGNMENT = 0.3
+#: Pixels along an edge to the ones it is compared with.
+ALONG = 6
+#: At least this share of a slice's pixels is looked at for edges, however weak they are.
+LOOKED_AT = 0.1
 #: Edges below this share of the typical strength do not count …
 WEAKEST = 0.5
 #: … and those above so many times it count no more than that: metal.
@@ -55,7 +64,7 @@ PADDING_MARGIN = 6
 #: the border of an object that is cut off by the grey window they rise over some pixels.
 ABRUPT = 0.75
 #: Steps at a border below this share of the largest ones say nothing of it.
-TELLING_STEP = 0.5
+TELLING_STEP = 0.1
 #: Fewest places at a border that are telling.
 TELLING_PLACES = 16
 
@@ -68,6 +77,7 @@ class Edges:
         gradient: Magnitude, per pixel.
         dark: Grey values downhill of each.
         bright: Grey values uphill.
+        alignment: Cosine of the angle between each edge and those next to it.
         each: How many edges each one stands for.
         noise: The noise's gradient; NaN in a slice without any.
     """
@@ -75,6 +85,7 @@ class Edges:
     gradient: Float
     dark: Float
     bright: Float
+    alignment: Float
     each: float
     noise: float
 
@@ -168,9 +179,10 @@ def edges_of(image: Array, padding: Mask | None = None) -> Edges:
     some = gradient[gradient > 0]
     empty = np.empty(0, np.float32)
     if some.size == 0:
-        return Edges(empty, empty, empty, 1.0, math.nan)
+        return Edges(empty, empty, empty, empty, 1.0, math.nan)
     noise = float(np.quantile(some, NOISE_QUANTILE) / math.sqrt(-2 * math.log1p(-NOISE_QUANTILE)))
-    y, x = np.nonzero(gradient > LEAST_STRENGTH * noise)
+    least = min(LEAST_STRENGTH * noise, float(np.quantile(gradient, 1 - LOOKED_AT)))
+    y, x = np.nonzero(gradient > least)
     strength = gradient[y, x]
     ray = _Ray(y, x, down[y, x] / strength, along[y, x] / strength)
     ridge = (strength >= ray.at(gradient, 1)) & (strength > ray.at(gradient, -1))
@@ -180,7 +192,8 @@ def edges_of(image: Array, padding: Mask | None = None) -> Edges:
     ray, strength = ray.of(chosen), strength[chosen]
     light = ndimage.gaussian_filter(values, LIGHT_SMOOTHING, mode="nearest")
     dark, bright = (_level(ray, smooth, light, sign=sign) for sign in (-1, 1))
-    return Edges(strength, dark, bright, each, noise)
+    alignment = _alignment(ray, down, along)
+    return Edges(strength, dark, bright, alignment, each, noise)
 
 
 @dataclass(frozen=True)
@@ -222,6 +235,17 @@ def _level(ray: _Ray, smooth: Float, light: Float, *, sign: int) -> Float:
     return level
 
 
+def _alignment(ray: _Ray, down: Float, along: Float) -> Float:
+    """Cosine of the angle between the gradient here and along the edge, both ways."""
+    total = np.zeros(ray.y.size, np.float32)
+    for step in (-ALONG, ALONG):
+        where = [ray.y - step * ray.along, ray.x + step * ray.down]
+        there = [ndimage.map_coordinates(v, where, order=1, mode="nearest") for v in (down, along)]
+        length = np.maximum(np.hypot(*there), np.finfo(np.float32).tiny)
+        total += (there[0] * ray.down + there[1] * ray.along) / length / 2
+    return total
+
+
 def anchors(found: list[Edges]) -> Anchors | None:
     """Return the anchors of a scan.
 
@@ -229,7 +253,8 @@ def anchors(found: list[Edges]) -> Anchors | None:
         found: The edges of its sampled slices.
 
     Returns:
-        The anchors; None where no edges could be those of bone.
+        The anchors; None where no edges could be those of bone: they must stand out of the noise,
+        or form lines.
     """
     noises = [e.noise for e in found if not math.isnan(e.noise)]
     if not noises or sum(e.gradient.size for e in found) < FEWEST:
@@ -238,10 +263,11 @@ def anchors(found: list[Edges]) -> Anchors | None:
     each = np.concatenate([np.full(e.gradient.size, e.each) for e in found])
     typical = weighted_median(gradient, each * gradient)
     strength = typical / float(np.median(noises))
-    if strength < BONE_STRENGTH:
-        return None
     strong = gradient >= WEAKEST * typical
     weights = (each * np.minimum(gradient, STRONGEST * typical) ** POWER)[strong]
+    alignment = np.average(np.concatenate([e.alignment for e in found])[strong], weights=weights)
+    if strength < BONE_STRENGTH and alignment < BONE_ALIGNMENT:
+        return None
     low, high = (
         weighted_median(np.concatenate(side)[strong], weights)
         for side in ([e.dark for e in found], [e.bright for e in found])

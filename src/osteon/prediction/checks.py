@@ -6,7 +6,7 @@ from osteon.errors import UsageError, warn
 from osteon.intensity import load_recipe
 from osteon.model_file import Model, ModelSpec, TrainingRanges
 from osteon.networks.context import CHANNELS
-from osteon.prediction.features import METAL_SHARE, STEPS_SHARE, Features
+from osteon.prediction.features import METAL_SHARE, Features
 from osteon.prediction.plan import PredictPlan
 from osteon.volume import Volume
 
@@ -92,14 +92,6 @@ def check_features(volume: Volume, features: Features) -> None:
             "metal",
             f"{features.metal_share:.2%} of the scan is far brighter than bone (metal, or bone in "
             f"a scan whose edges are of something else): streaks can pass for bone. {FINE_TUNE}",
-            where=volume.path,
-        )
-    if features.steps_share > STEPS_SHARE:
-        warn(
-            "three-grey-values",
-            f"{features.steps_share:.0%} of the edges lead on from something as bright as bone to "
-            "something brighter (stained tissue, a fossil's matrix, a bright holder): pores that "
-            f"are brighter than bone pass for bone. {FINE_TUNE}",
             where=volume.path,
         )
 

@@ -72,11 +72,10 @@ def judge(volume: Volume, statistics: Statistics, *, asked: str = "auto") -> Con
     if not ratios:
         return Contiguity(False, "the slices are empty")
     ratio = float(np.median(ratios))
-    way = "less" if ratio < MOST else "more"
     return Contiguity(
         ratio < MOST,
-        f"the next slice differs {way} than it would by a step of {MOST * STEP:g} pixels "
-        f"({ratio:.2f} times)",
+        f"from one slice to the next it changes {ratio:.2f} times as much as over {STEP} pixels "
+        "within a slice",
         ratio,
     )
 

@@ -16,7 +16,6 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from osteon.intensity import Statistics, normalise, sample_slices, statistics
-from osteon.intensity.anchoring import edges_of
 from osteon.volume import Array, Volume
 
 #: The recipe that bone is told by, whatever the model's own.
@@ -37,10 +36,6 @@ FEWEST = 50
 METAL = 4.5
 #: Share of a slice's pixels beyond it that is worth a warning.
 METAL_SHARE = 2e-4
-#: Edges whose dark side is as bright as bone, or whose bright side is as dark as marrow …
-STEP = 0.0
-#: … and what share of all edges they must have for a third grey value to be taken for real.
-STEPS_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -51,16 +46,12 @@ class Features:
         thickness_px: Mean thickness of bone, in pixels; None where hardly any was seen.
         bone_share: Share of the pixels that are as bright as bone.
         metal_share: Share that is far brighter.
-        steps_share: Share of the edges that lead on from bone to something brighter, or from
-            something darker to what is as dark as marrow: where it is large there are three grey
-            values, not two.
         strength: How far the edges stand out of the noise; 0: none that could be bone's.
     """
 
     thickness_px: float | None
     bone_share: float
     metal_share: float
-    steps_share: float
     strength: float
 
 
@@ -83,7 +74,6 @@ def look(volume: Volume, known: Statistics) -> Features:
     stats = known if known.recipe == RECIPE else statistics(volume, RECIPE)
     lines: list[Array] = []
     bone = metal = pixels = 0
-    steps: list[float] = []
     for z in sample_slices(volume.shape[0], most=SLICES):
         raw = volume.read(slice(z, z + 1))
         image = normalise(raw, stats)[0]
@@ -94,13 +84,11 @@ def look(volume: Volume, known: Statistics) -> Features:
         metal += int((_unclipped(raw[0], stats) > METAL).sum())
         if stats.strength:
             lines.append(2 * _depths(above) - BEYOND)
-            steps.append(_steps(image))
     depth = np.concatenate(lines) if lines else np.empty(0)
     return Features(
         thickness_px=float(depth.mean()) if depth.size >= FEWEST else None,
         bone_share=bone / pixels,
         metal_share=metal / pixels,
-        steps_share=float(np.mean(steps)) if steps else 0.0,
         strength=stats.strength or 0.0,
     )
 
@@ -139,12 +127,3 @@ def _without_specks(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
 def _unclipped(raw: Array, stats: Statistics) -> npt.NDArray[np.float32]:
     smooth = ndimage.gaussian_filter(raw.astype(np.float32), SMOOTHING, mode="nearest")
     return np.asarray((smooth - stats.centre) / stats.width, dtype=np.float32)
-
-
-def _steps(image: npt.NDArray[np.float32]) -> float:
-    edges = edges_of(image)
-    if not edges.gradient.size:
-        return 0.0
-    strong = edges.gradient >= np.median(edges.gradient)
-    high, low = edges.dark[strong] > STEP, edges.bright[strong] < STEP
-    return float((high | low).mean())
