@@ -247,7 +247,7 @@ def model_list(
 def _listed(console: Console) -> dict[str, Any]:
     tables = choices()
     for title, rows in tables.items():
-        console.say(f"{title}:")
+        console.say(f"{title}:" if rows else f"{title}: none come with this osteon")
         if title == ENCODERS.name:
             for line in encoder_lines():
                 console.say(line)

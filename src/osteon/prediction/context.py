@@ -165,8 +165,7 @@ class _InPlane:
         if self._whole:
             return image
         rows, columns = self._averages
-        small: Image = rows @ image @ columns.T
-        return small
+        return np.asarray(rows @ image @ columns.T, dtype=np.float32)
 
     def enlarge(self, values: Image) -> Image:
         if self._whole:

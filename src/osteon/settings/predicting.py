@@ -37,6 +37,12 @@ class PredictSettings(Settings):
     def _backend(cls, value: str) -> str:
         return known(BACKENDS, value)
 
+    @field_validator("contiguous", mode="before")
+    @classmethod
+    def _contiguous(cls, value: object) -> object:
+        # YAML reads a plain yes or no as true or false.
+        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
     @field_validator("threads")
     @classmethod
     def _threads(cls, value: int | str) -> int | str:
