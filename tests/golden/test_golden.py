@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from osteon.datasets import Manifest, ScanRow
 from osteon.labels import BONE_PORES
-from osteon.model_file import TrainingRanges, load_model, read_description
+from osteon.model_file import ContextSpec, TrainingRanges, load_model, read_description
 from osteon.networks import NetworkSpec, build_network
 from osteon.settings import (
     AdamWSettings,
@@ -25,6 +25,7 @@ from osteon.training.plan import FitPlan
 HERE = Path(__file__).parent
 SCHEMA1 = HERE / "schema1"
 SCHEMA2 = HERE / "schema2"  # of the model file alone
+SCHEMA3 = HERE / "schema3"  # likewise
 MOST_BYTES = 300_000
 
 
@@ -83,6 +84,34 @@ def test_model_of_schema_2() -> None:
     expected = torch.arange(12, dtype=torch.float32).reshape(1, 3, 2, 2) / 3
     assert torch.equal(model.weights["encoder.conv1.weight"], expected)
     assert torch.equal(model.weights["segmentation_head.0.bias"], torch.tensor([0.5, -2.0]))
+
+
+def test_model_of_schema_3() -> None:
+    model = load_model(SCHEMA3 / "model.safetensors")
+    spec = model.spec
+    assert (spec.name, spec.mode, spec.slices) == ("bone-pores", "2D", 1)
+    assert spec.network == NetworkSpec("unet", "resnet18", 2, 3, (128, 64, 32, 16, 16))
+    assert spec.labels == BONE_PORES
+    assert (spec.recipe, spec.recipe_version) == ("edges", 1)
+    assert (spec.context, spec.feature_px) == (ContextSpec(256), (3.5, 28.0))
+    assert (spec.voxel_size_um, spec.patch_size) == (None, (256, 256))
+    assert spec.provenance == {"note": "simulated", "best": {"epoch": 2, "val_mean_iou": 0.91}}
+    # Written out, so that digests and contents are not only consistent with each other.
+    with safe_open(SCHEMA3 / "model.safetensors", framework="pt") as file:
+        described = json.loads(file.metadata()["osteon"])
+    assert described["weights_stored_as"] == "half precision"
+    assert described["description_sha256"] == (
+        "79ddaa991f4d229d6e9f9a5e513278248a9032db9386e9ef97535fa93b445757"
+    )
+    assert spec.weights_sha256 == (
+        "fd59048311bba27da68d006654d544a3d766e9e6b4c58b700be58217c9f4cdbc"
+    )
+    kernel = model.weights["encoder.conv1.weight"]
+    assert kernel.dtype == torch.float32
+    thirds = [0.0, 0.333251953125, 0.66650390625, 1.0, 1.3330078125, 1.6669921875, 2.0, 2.333984375]
+    assert torch.equal(kernel, torch.tensor(thirds).reshape(1, 2, 2, 2))  # as float16 has them
+    assert torch.equal(model.weights["encoder.bn1.running_var"], torch.tensor([1e-7]))
+    assert torch.equal(model.weights["encoder.bn1.num_batches_tracked"], torch.tensor(5))
 
 
 def test_weights_of_schema_1_still_fit_the_network() -> None:
