@@ -55,6 +55,46 @@ def test_closed_cylinder_and_box(exponent, area):
     assert volumes(anatomy)[2] == pytest.approx(pores, rel=0.015)
 
 
+def local_thickness(mask, *, steps=64):
+    """Mean diameter of maximal spheres (Hildebrand and Rüegsegger 1997) in voxels, in 2D."""
+    depth = ndimage.distance_transform_edt(mask)
+    out = np.zeros(mask.shape)
+    for r in np.linspace(0.8, depth.max(), steps):
+        out[ndimage.distance_transform_edt(depth < r) < r] = 2 * r
+    return out[mask].mean()
+
+
+@pytest.mark.parametrize(("cortex", "variation"), [(60.0, 0.0), (130.0, 0.0), (110.0, 0.25)])
+def test_cortical_thickness_is_as_asked(cortex, variation):
+    envelope = EnvelopeSpec("shaft", radius_um=600.0, length_um=4000.0, aspect=0.85)
+    spec = BoneSpec(envelope, cortex_um=cortex, cortex_variation=variation)
+    anatomy = build_anatomy(spec, shape=(12, 136, 136), voxel_um=VOXEL, rng=generator(3))
+    # Distances are to the centres of voxels: thirds of voxels make that matter little.
+    fine = np.kron(anatomy.labels[6] == 1, np.ones((3, 3), bool))
+    measured = local_thickness(fine) * VOXEL / 3
+    # The mean over the wall, of which one slice shows a part if it varies.
+    assert measured == pytest.approx(cortex, rel=0.06 if variation == 0 else 0.2)
+    if variation:
+        walls = (anatomy.labels[6] == 1) & (np.abs(anatomy.depth_um[6] - cortex) < 1.5 * VOXEL)
+        assert 0.2 < walls.sum() / (np.abs(anatomy.depth_um[6] - cortex) < 1.5 * VOXEL).sum() < 0.8
+
+
+def test_resorption_spaces_are_short_and_wide():
+    spaces = CanalSpec(diameter_um=100.0, per_mm2=4.0, variation=0.0, length_diameters=4.0)
+    envelope = EnvelopeSpec("shaft", radius_um=600.0, length_um=9000.0)
+    anatomy = build(envelope, cortex=300.0, shape=(80, 128, 128), resorption=spaces)
+    found, n = ndimage.label((anatomy.labels == 2) & (anatomy.depth_um < 285))
+    heights = [s[0].stop - s[0].start for s in ndimage.find_objects(found)]
+    whole = [
+        h
+        for h, s in zip(heights, ndimage.find_objects(found), strict=True)
+        if s[0].start > 0 and s[0].stop < 80
+    ]
+    assert n >= 5
+    # Four diameters long, with round ends of half a diameter where they are narrowest.
+    assert np.median(whole) * VOXEL == pytest.approx(400, rel=0.3)
+
+
 def test_shaft_is_cut_flat_by_the_field_of_view():
     envelope = EnvelopeSpec("shaft", radius_um=300.0, length_um=3000.0, aspect=0.8)
     anatomy = build(envelope, cortex=60.0, shape=(32, 96, 96))
@@ -73,7 +113,8 @@ def scans():
 
 @pytest.mark.parametrize(("species", "index", "shape"), list(scans()))
 def test_protocol_holds(species, index, shape):
-    spec = draw_scan(seed=11, index=index, species=species, shape=shape)
+    kind = ("shaft", "end", "vertebra")[index % 3]
+    spec = draw_scan(seed=11, index=index, species=species, shape=shape, kind=kind)
     anatomy = build_anatomy(spec.bone, shape=shape, voxel_um=spec.voxel_um, rng=generator(1))
     labels = anatomy.labels
     assert set(np.unique(labels)) == {0, 1, 2}
@@ -136,11 +177,11 @@ def test_cavity_has_no_trabeculae_in_the_middle():
     [
         ({"trabeculae": TrabecularSpec(14.0, 200.0)}, "trabeculae of 14 µm are too thin"),
         ({"cortex": 15.0}, "cortex of 15 µm is too thin"),
-        ({"radius": 3000.0}, "outside the field of view"),
+        ({"centre": (0.0, 5000.0, 0.0)}, "outside the field of view"),
     ],
 )
 def test_what_cannot_be_shown_is_refused(change, text):
-    radius = change.pop("radius", 300.0)
-    envelope = EnvelopeSpec("shaft", radius_um=radius, length_um=4000.0)
+    place = change.pop("centre", (0.0, 0.0, 0.0))
+    envelope = EnvelopeSpec("shaft", radius_um=300.0, length_um=4000.0, centre_um=place)
     with pytest.raises(UsageError, match=text):
         build(envelope, **({"cortex": 50.0, "shape": (16, 48, 48)} | change))

@@ -82,3 +82,40 @@ def test_capsule_and_plate_are_distances():
     corners = np.array([[0, -9, -9], [0, -9, 9], [0, 9, 9], [0, 9, -9]], dtype=float)
     assert plate(at, corners, half=2.0, hole=0.0)[0] == pytest.approx(2.0 - 1.0)
     assert plate(at, corners, half=2.0, hole=5.0)[0] == pytest.approx(4.0 - 5.0)
+
+
+def test_scale_gradient_makes_trabeculae_finer_and_closer_along_it():
+    rise = 0.3 / (SHAPE[0] / 2 * VOXEL)
+    bone = draw(TrabecularSpec(72, 240, plates=0.2, gradient_per_um=(rise, 0.0, 0.0))) >= 0
+    low, high = bone[:30], bone[-30:]
+    # The scale is 1 - 0.17 and 1 + 0.17 on average there.
+    assert local_thickness(high) < 0.85 * local_thickness(low)
+    assert local_thickness(~high) < 0.9 * local_thickness(~low)
+    assert high.mean() == pytest.approx(low.mean(), rel=0.25)
+
+
+def test_density_gradient_thickens_alone():
+    rise = 0.4 * 72 / (SHAPE[0] / 2 * VOXEL)
+    spec = TrabecularSpec(72, 260, plates=0.2, density_per_um=(rise, 0.0, 0.0))
+    bone = draw(spec) >= 0
+    assert bone[-24:].mean() > 1.4 * bone[:24].mean()
+    plain = draw(TrabecularSpec(72, 260, plates=0.2)) >= 0
+    assert bone[34:38].mean() == pytest.approx(plain[34:38].mean(), rel=0.1)
+
+
+def test_arcades_turn_the_cells():
+    """Cells are long along z in the middle, and lean along x above and below it."""
+    radius = 1.2 * SHAPE[0] * VOXEL
+    spec = TrabecularSpec(40, 150, plates=0.0, anisotropy=2.2, arcade_per_um=1 / radius)
+
+    def lean(bone):
+        # Sine of twice the angle of the structure tensor's smallest axis in the plane of z, x.
+        smooth = ndimage.gaussian_filter(bone.astype(float), 1.0)
+        gz, _, gx = np.gradient(smooth)
+        return -2 * (gz * gx).mean() / (gz**2 + gx**2).mean()
+
+    bent = draw(spec) >= 0
+    straight = draw(TrabecularSpec(40, 150, plates=0.0, anisotropy=2.2)) >= 0
+    bend = lean(bent[:24]) - lean(bent[-24:])
+    assert abs(bend) > 0.1
+    assert abs(bend) > 2 * abs(lean(straight[:24]) - lean(straight[-24:]))

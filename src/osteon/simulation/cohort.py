@@ -18,11 +18,20 @@ from osteon.errors import UsageError
 from osteon.events import Progress, Reporter
 from osteon.formats import open_writer
 from osteon.labels import BONE_PORES, LabelScheme
-from osteon.simulation.anatomy import Anatomy, BoneSpec, build_anatomy
+from osteon.simulation.anatomy import (
+    Anatomy,
+    BoneSpec,
+    GrowthPlate,
+    Hole,
+    SceneSpec,
+    build_scene,
+)
+from osteon.simulation.drawing import draw_scene, kind_of
 from osteon.simulation.grids import Shape
 from osteon.simulation.imaging import ImagingSpec, draw_imaging, make_image
+from osteon.simulation.materials import draw_interior, draw_surroundings
 from osteon.simulation.randomness import generator
-from osteon.simulation.species import SPECIES, draw_bone, species_of
+from osteon.simulation.species import SPECIES, species_of
 from osteon.volume import ArrayVolume, Geometry
 
 #: Streams of random numbers of one scan: what is imaged does not change what is there.
@@ -31,8 +40,10 @@ SPECIFICATION, ANATOMY, IMAGE = range(3)
 DEFAULT_SHAPE: Shape = (128, 192, 192)
 #: Slices that are handed to a writer at once.
 SLICES_PER_BLOCK = 16
-#: Share of scans in a tube, of those whose bone leaves room for one.
-IN_TUBE = 0.4
+#: Share of scans in a tube, of those whose bones leave room for one: of one bone, of several.
+IN_TUBE, SEVERAL_IN_TUBE = 0.4, 0.8
+#: How much wider than its radius a bone's lobes make it.
+LOBED = 1.35
 #: Radius of the tube over half the field of view.
 TUBE_RADIUS = 0.96
 
@@ -60,19 +71,26 @@ class ScanSpec:
         species: Name of the species.
         index: Number of the scan under its seed.
         seed: The seed.
+        kind: What it shows, a key of :data:`osteon.simulation.KINDS`.
         shape: (z, y, x) in voxels.
         voxel_um: Voxel size in µm.
-        bone: The bone.
-        imaging: How it is imaged.
+        scene: The bones.
+        imaging: How they are imaged.
     """
 
     species: str
     index: int
     seed: int
+    kind: str
     shape: Shape
     voxel_um: float
-    bone: BoneSpec
+    scene: SceneSpec
     imaging: ImagingSpec
+
+    @property
+    def bone(self) -> BoneSpec:
+        """The first bone."""
+        return self.scene.bones[0]
 
 
 @dataclass(frozen=True)
@@ -82,12 +100,13 @@ class SimulatedScan:
     Attributes:
         name: Name of the scan.
         image: The scan: a folder of slices or a file.
-        mask: Its labels: 0 background, 1 bone, 2 pores.
+        mask: Its labels: 0 background, 1 bone, 2 pores; 255 where ``unjudged``.
         specimen: Name of the specimen; no two scans share one.
         species: Name of the species.
-        site: The bone: ``shaft``, ``end`` or ``vertebra``.
+        site: What it shows, a key of :data:`osteon.simulation.KINDS`.
         voxel_size_um: Voxel size in µm, the same along all axes.
         notes: How it came about, for a person.
+        unjudged: Whether there are voxels of no class (255), such as growth-plate cartilage.
     """
 
     name: str
@@ -98,6 +117,7 @@ class SimulatedScan:
     site: str
     voxel_size_um: float
     notes: str
+    unjudged: bool = False
 
 
 def draw_scan(
@@ -107,6 +127,7 @@ def draw_scan(
     species: str = "burrower",
     shape: Shape = DEFAULT_SHAPE,
     voxel_size_um: float | None = None,
+    kind: str | None = None,
     dtype: str = "uint8",
 ) -> ScanSpec:
     """Draw what a scan is made from, without making it.
@@ -117,26 +138,48 @@ def draw_scan(
         species: A key of :data:`osteon.simulation.SPECIES`.
         shape: (z, y, x) in voxels.
         voxel_size_um: Voxel size in µm; drawn from the species' range by default.
+        kind: What it shows, a key of :data:`osteon.simulation.KINDS`; by default they take turns
+            in a shuffled order. One that does not fit the field of view gives way to a shaft.
         dtype: Type of the grey values, ``uint8`` or ``uint16``.
 
     Returns:
         The specification.
 
     Raises:
-        UsageError: If there is no such species or no bone of it fits the field of view.
+        UsageError: If there is no such species or kind, or no bone of it fits the field of view.
     """
     rng = generator(seed, index, SPECIFICATION)
-    bone, voxel = draw_bone(species_of(species), rng, shape=shape, voxel_um=voxel_size_um)
+    wanted = kind_of(seed=seed, index=index) if kind is None else kind
+    scene, voxel, shown = draw_scene(
+        species_of(species), wanted, rng, shape=shape, voxel_um=voxel_size_um
+    )
     imaging = draw_imaging(rng, dtype=dtype)
-    radius = bone.envelope.radius_um
+    radius = scene.bones[0].envelope.radius_um
     if imaging.tissue_um is not None:
         # Drawn as a share of the bone's radius.
         imaging = replace(imaging, tissue_um=imaging.tissue_um * radius)
-    tube = TUBE_RADIUS * min(shape[1:]) * voxel / 2
-    offset = float(np.hypot(*bone.envelope.centre_um[1:]))
-    if 1.35 * radius + offset < 0.9 * tube and rng.random() < IN_TUBE:
+    medium, view = imaging.around.medium, min(shape[1:]) * voxel
+    imaging = replace(
+        imaging,
+        around=draw_surroundings(rng, medium=medium, voxel_um=voxel, view_um=view),
+        interior=draw_interior(rng, dry=medium == "dry", voxel_um=voxel, view_um=view),
+    )
+    tube = TUBE_RADIUS * view / 2
+    chance = SEVERAL_IN_TUBE if len(scene.bones) > 1 else IN_TUBE
+    if _needs(scene) < 0.9 * tube and rng.random() < chance:
         imaging = replace(imaging, holder_um=tube)
-    return ScanSpec(species, index, seed, shape, voxel, bone, imaging)
+    return ScanSpec(species, index, seed, shown, shape, voxel, scene, imaging)
+
+
+def _needs(scene: SceneSpec) -> float:
+    """Radius in µm around the axis of the field of view that about holds the bones."""
+    out = 0.0
+    for envelope in (bone.envelope for bone in scene.bones):
+        reach = LOBED * envelope.radius_um
+        if envelope.arch is not None:
+            reach += envelope.arch.canal_um + envelope.arch.spinous_um
+        out = max(out, reach + float(np.hypot(*envelope.centre_um[1:])))
+    return out
 
 
 def make_scan(spec: ScanSpec) -> tuple[npt.NDArray[Any], Anatomy]:
@@ -146,13 +189,13 @@ def make_scan(spec: ScanSpec) -> tuple[npt.NDArray[Any], Anatomy]:
         spec: What it is made from.
 
     Returns:
-        The image (z, y, x) and the bone with its labels; about 50 bytes a voxel are held.
+        The image (z, y, x) and the bones with their labels; about 50 bytes a voxel are held.
 
     Raises:
         UsageError: If the bone does not fit the field of view.
     """
     rng = generator(spec.seed, spec.index, ANATOMY)
-    anatomy = build_anatomy(spec.bone, shape=spec.shape, voxel_um=spec.voxel_um, rng=rng)
+    anatomy = build_scene(spec.scene, shape=spec.shape, voxel_um=spec.voxel_um, rng=rng)
     return make_image(anatomy, spec.imaging, generator(spec.seed, spec.index, IMAGE)), anatomy
 
 
@@ -258,10 +301,22 @@ def _write_scan(folder: Path, spec: ScanSpec, output: Output, progress: Progress
         mask=paths[1],
         specimen=f"{spec.species}-{spec.seed}-{spec.index}",
         species=spec.species,
-        site=spec.bone.envelope.shape,
+        site=spec.kind,
         voxel_size_um=spec.voxel_um,
-        notes=f"simulated (seed {spec.seed}, scan {spec.index})",
+        notes=_notes(spec),
+        unjudged=not anatomy.judged,
     )
+
+
+def _notes(spec: ScanSpec) -> str:
+    """How a scan came about, and which of the labelling rules that leave a choice it has."""
+    notes = [f"simulated (seed {spec.seed}, scan {spec.index})", f"in {spec.imaging.around.medium}"]
+    features = [feature for bone in spec.scene.bones for feature in bone.features]
+    if any(isinstance(f, Hole) for f in features):
+        notes.append(f"closed across openings under {spec.bone.closed_below_um:.0f} µm")
+    if any(isinstance(f, GrowthPlate) and f.calcified > 0 for f in features):
+        notes.append("calcified cartilage is labelled bone")
+    return "; ".join(notes)
 
 
 def _write(

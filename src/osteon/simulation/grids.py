@@ -14,6 +14,8 @@ Shape = tuple[int, int, int]
 
 #: Coarse points are this many voxels apart: envelopes and warps are smooth over that.
 COARSE_STEP = 4
+#: Where parts of a bone are thin or strongly curved.
+FINE_STEP = 2
 
 
 def voxel_positions(shape: Shape, *, voxel_um: float) -> tuple[Floats, Floats, Floats]:
@@ -47,18 +49,21 @@ class CoarseGrid:
     axes: tuple[Floats, Floats, Floats]
 
     @classmethod
-    def around(cls, shape: Shape, *, voxel_um: float, margin_um: float) -> CoarseGrid:
+    def around(
+        cls, shape: Shape, *, voxel_um: float, margin_um: float, step_voxels: int = COARSE_STEP
+    ) -> CoarseGrid:
         """Make the grid.
 
         Args:
             shape: (z, y, x) of the field of view in voxels.
             voxel_um: Voxel size in µm.
             margin_um: How far at least the grid reaches beyond the field of view, in µm.
+            step_voxels: Distance of the points in voxels.
 
         Returns:
             The grid.
         """
-        step = COARSE_STEP * voxel_um
+        step = step_voxels * voxel_um
         axes = []
         for n in shape:
             half = int(np.ceil(((n - 1) / 2 * voxel_um + margin_um) / step)) + 1

@@ -6,7 +6,7 @@ in each voxel, then blur, cupping, rings and correlated noise are applied and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,23 @@ from osteon.errors import UsageError
 from osteon.simulation import degrade
 from osteon.simulation.anatomy import Anatomy
 from osteon.simulation.grids import CoarseGrid
+from osteon.simulation.materials import (
+    METAL,
+    PLASTIC,
+    InteriorSpec,
+    SurroundingsSpec,
+    around_bones,
+    bone_level,
+    draw_medium,
+    medium_of,
+    pore_level,
+)
 from osteon.simulation.randomness import SmoothField
 
 Float32 = npt.NDArray[np.float32]
 
-#: Relative attenuation at 50 to 90 kVp (docs/simulation): the ranges scans are drawn from.
-MARROW = (0.10, 0.40)
-ETHANOL = (0.10, 0.15)
-PLASTIC = (0.15, 0.25)
+#: Relative attenuation of marrow at 50 to 90 kVp (docs/simulation.md).
+MARROW = (0.08, 0.40)
 #: Soft tissue around a bone is as grey as its marrow to within this.
 TISSUE_CONTRAST = 0.04
 BLUR_VOXELS = (0.5, 1.5)
@@ -32,10 +41,10 @@ NOISE = (0.02, 0.16)
 NOISE_CORRELATION_VOXELS = (0.4, 1.2)
 #: The least contrast of bone to marrow over the noise's standard deviation.
 MIN_CONTRAST_TO_NOISE = 2.5
-#: Shares of scans by what is around the bone: air, ethanol, soft tissue, and dry (air within too).
-SURROUNDINGS = {"air": 0.3, "ethanol": 0.15, "tissue": 0.4, "dry": 0.15}
 #: Wavelength of the smooth variation of bone and marrow, relative to the field of view.
 VARIATION_WAVELENGTH = 0.35
+#: Share of scans in soft tissue in which it fills the field of view.
+TISSUE_EVERYWHERE = 0.6
 DTYPES = ("uint8", "uint16")
 
 
@@ -60,6 +69,8 @@ class ImagingSpec:
         rings: Standard deviation of the rings.
         window: Attenuations that become black and white.
         dtype: ``uint8`` or ``uint16``.
+        interior: What is unusual within the bones.
+        around: What else is around them.
     """
 
     marrow: float = 0.25
@@ -76,6 +87,8 @@ class ImagingSpec:
     rings: float = 0.0
     window: tuple[float, float] = (-0.3, 1.4)
     dtype: str = "uint8"
+    interior: InteriorSpec = field(default_factory=InteriorSpec)
+    around: SurroundingsSpec = field(default_factory=SurroundingsSpec)
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -97,25 +110,23 @@ def draw_imaging(rng: np.random.Generator, *, dtype: str = "uint8") -> ImagingSp
         dtype: ``uint8`` or ``uint16``.
 
     Returns:
-        The specification, without a holder (which depends on the bone).
+        The specification, without what depends on the bone and the field of view: holder, things
+        around and within.
     """
-    around = str(rng.choice(list(SURROUNDINGS), p=list(SURROUNDINGS.values())))
-    marrow = float(rng.uniform(*MARROW))
-    ethanol, near = float(rng.uniform(*ETHANOL)), float(rng.uniform(-1, 1) * TISSUE_CONTRAST)
-    everywhere = bool(rng.random() < 0.6)
+    medium = draw_medium(rng)
+    marrow = 0.0 if medium == "dry" else float(rng.uniform(*MARROW))
+    outside = medium_of(medium, marrow, contrast=TISSUE_CONTRAST, rng=rng)
+    everywhere = bool(rng.random() < TISSUE_EVERYWHERE)
     layer = float(rng.uniform(0.1, 0.6))
-    if around == "dry":
-        marrow = 0.0
-    outside = {"air": 0.0, "dry": 0.0, "ethanol": ethanol, "tissue": marrow + near}[around]
     noise = float(np.exp(rng.uniform(*np.log(NOISE))))
     noise = min(noise, (1 - marrow) / MIN_CONTRAST_TO_NOISE)
     black = -float(rng.uniform(1.0, 3.0)) * noise
     return ImagingSpec(
         marrow=marrow,
         outside=outside,
-        tissue_um=layer if around == "tissue" and not everywhere else None,
+        tissue_um=layer if medium == "muscle" and not everywhere else None,
         bone_variation=float(rng.uniform(0.01, 0.06)),
-        marrow_variation=0.0 if around == "dry" else float(rng.uniform(0, 0.03)),
+        marrow_variation=0.0 if medium == "dry" else float(rng.uniform(0, 0.03)),
         holder=float(rng.uniform(*PLASTIC)),
         blur=float(rng.uniform(*BLUR_VOXELS)),
         noise=noise,
@@ -124,6 +135,7 @@ def draw_imaging(rng: np.random.Generator, *, dtype: str = "uint8") -> ImagingSp
         rings=float(rng.uniform(0, 0.03)) if rng.random() < 0.3 else 0.0,
         window=(black, 1 + float(rng.uniform(0.5, 3.0)) * max(noise, 0.05)),
         dtype=dtype,
+        around=SurroundingsSpec(medium=medium),
     )
 
 
@@ -136,7 +148,7 @@ def attenuation(anatomy: Anatomy, spec: ImagingSpec, rng: np.random.Generator) -
         rng: The generator of the smooth variations.
 
     Returns:
-        Attenuation, float32 (z, y, x); holds 16 bytes a voxel.
+        Attenuation, float32 (z, y, x); holds 20 bytes a voxel.
     """
     shape = anatomy.labels.shape
     voxel = anatomy.voxel_um
@@ -144,31 +156,25 @@ def attenuation(anatomy: Anatomy, spec: ImagingSpec, rng: np.random.Generator) -
     wavelength = VARIATION_WAVELENGTH * max(shape) * voxel
     vary = [SmoothField.draw(rng, wavelength_um=wavelength)(*grid.mesh) for _ in range(2)]
     inside = anatomy.inside
-    out = (1 - inside) * _outside(anatomy, spec)
+    tube = None if spec.holder_um is None else (spec.holder_um, spec.holder)
+    out = around_bones(
+        anatomy, spec.around, outside=spec.outside, tissue_um=spec.tissue_um, tube=tube, rng=rng
+    )
+    out *= 1 - inside
     inside -= anatomy.mineral
+    if anatomy.cartilage is not None:
+        inside -= anatomy.cartilage
+        out += anatomy.cartilage * np.float32(spec.interior.cartilage)
     np.maximum(inside, 0, out=inside)
-    out += inside * grid.to_voxels(spec.marrow + spec.marrow_variation * vary[0])
-    out += anatomy.mineral * grid.to_voxels(1 + spec.bone_variation * vary[1])
-    return out
-
-
-def _outside(anatomy: Anatomy, spec: ImagingSpec) -> Float32:
-    """Attenuation around the bone: a medium, perhaps a layer of it only, perhaps in a tube."""
-    shape, voxel = anatomy.labels.shape, anatomy.voxel_um
-    out = np.full(shape, spec.outside, dtype=np.float32)
-    if spec.tissue_um is not None:
-        distance = anatomy.depth_um + np.float32(spec.tissue_um)
-        out *= np.clip(distance / np.float32(voxel) + np.float32(0.5), 0, 1)
-    if spec.holder_um is None:
-        return out
-    ny, nx = shape[1:]
-    y, x = (np.arange(ny) - (ny - 1) / 2) * voxel, (np.arange(nx) - (nx - 1) / 2) * voxel
-    depth = (spec.holder_um - np.hypot(y[:, None], x[None, :])) / voxel
-    wall = max(0.05 * spec.holder_um / voxel, 2.0)
-    within = np.clip(depth - wall + 0.5, 0, 1).astype(np.float32)
-    plastic = np.clip(depth + 0.5, 0, 1).astype(np.float32) - within
-    out *= within
-    out += plastic * np.float32(spec.holder)
+    marrow = grid.to_voxels(spec.marrow + spec.marrow_variation * vary[0])
+    inside *= pore_level(anatomy, spec.interior, marrow, grid=grid, rng=rng)
+    out += inside
+    bone = bone_level(anatomy, spec.interior, grid.to_voxels(1 + spec.bone_variation * vary[1]))
+    bone *= anatomy.mineral
+    out += bone
+    if anatomy.metal is not None:
+        out *= 1 - anatomy.metal
+        out += anatomy.metal * np.float32(METAL)
     return out
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from osteon.datasets import Manifest, ScanRow
 from osteon.errors import OutputError
 from osteon.events import Reporter
-from osteon.labels import BONE_PORES
+from osteon.labels import BONE_PORES, IGNORE
 from osteon.settings import SimulateSettings
 from osteon.simulation import SPECIES, Output, SimulatedScan
 from osteon.simulation import simulate_cohort as make_cohort
@@ -113,6 +113,7 @@ def _manifest(scans: Sequence[SimulatedScan], out: Path, overwrite: bool) -> Man
             image=_within(out, scan.image),
             mask=_within(out, scan.mask),
             specimen=scan.specimen,
+            remap={str(IGNORE): "ignore"} if scan.unjudged else {},
             voxel_size_um=scan.voxel_size_um,
             species=scan.species,
             site=scan.site,
