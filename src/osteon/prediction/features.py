@@ -23,12 +23,12 @@ RECIPE = "edges"
 #: Slices that are looked at, evenly spaced.
 SLICES = 8
 #: Standard deviation in pixels of the Gaussian before bone is told from what is not.
-SMOOTHING = 1.2
+SMOOTHING = 0.9
 #: Specks and gaps of fewer pixels than this are noise.
 SPECK = 24
-#: Twice the distance from a mid-line to the nearest pixel outside is this much too long on
-#: average: the distance is to the pixel's centre, not to its edge.
-BEYOND = 1.0
+#: Twice the distance from a mid-line to the centre of the nearest pixel outside is this much too
+#: long on average, for odd and even thicknesses.
+BEYOND = 0.5
 #: Pixels of mid-line without which a thickness says nothing.
 FEWEST = 50
 #: Grey values so high (-1 dark, 1 bright side of bone's edges) are no bone: aluminium and enamel
