@@ -1,6 +1,6 @@
 """Writes docs/images/simulation.png: a slice of each kind of simulated scan above its labels.
 
-python tools/simulation_sheet.py [--seed 42] [--out docs/images/simulation.png]
+python tools/simulation_sheet.py [--seed 6] [--out docs/images/simulation.png]
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def coloured(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 def main() -> None:
     """Make the picture."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seed", type=int, default=42)
+    parser.add_argument("--seed", type=int, default=6)
     parser.add_argument("--out", type=Path, default=Path("docs/images/simulation.png"))
     given = parser.parse_args()
     height, width = SHAPE[1:]

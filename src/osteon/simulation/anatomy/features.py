@@ -21,6 +21,10 @@ Float32 = npt.NDArray[np.float32]
 Triple = tuple[float, float, float]
 
 
+#: A growth plate ends at this many times its rim: bones are lobed, and have processes.
+BEYOND_RIM = 1.35
+
+
 @dataclass(frozen=True)
 class GrowthPlate:
     """A curved, wavy sheet of cartilage across the axis of a bone, between two lamellae of bone.
@@ -160,11 +164,13 @@ def growth_plate(
         middle = middle + np.asarray(spec.wave_um * wavy, dtype=np.float32)
     height = z - np.float32(spec.height_um) - middle
     half = np.float32(spec.thickness_um / 2)
-    both = half - np.abs(height)
+    # It crosses the bone that it is drawn for, not the processes beside it.
+    away = np.float32(BEYOND_RIM * spec.rim_um) - np.sqrt(y**2 + x**2)
+    both = np.minimum(half - np.abs(height), away)
     border = np.float32(-spec.thickness_um / 2 + spec.calcified * spec.thickness_um)
     soft = np.minimum(both, height - border) if spec.calcified > 0 else both
     hard = np.minimum(both, border - height)
-    return soft, hard, both + np.float32(spec.lamella_um)
+    return soft, hard, np.minimum(both + np.float32(spec.lamella_um), away)
 
 
 def lesion(spec: Lesion, at: Positions, rough: SmoothField) -> Float32:

@@ -20,6 +20,8 @@ from osteon.simulation.trabeculae import TrabecularSpec
 
 #: Walls of flat bones and skulls are at least this thick, in voxels: coarse points are 4 apart.
 MIN_WALL_VOXELS = 9.0
+#: Cells of diploe between two tables, at least about.
+CELLS_BETWEEN = 1.5
 #: Cortex of a vertebra over that of a shaft.
 THIN_CORTEX = 0.6
 #: Share of cortices with resorption spaces.
@@ -55,10 +57,11 @@ def draw_bone(species: Species, site: str, sizes: Sizes, rng: np.random.Generato
         cortex = max(THIN_CORTEX * cortex, least)
     room = envelope.wall_um or 2 * envelope.radius_um
     if site in ("flat", "skull"):
-        cortex = max(min(cortex, room / 3), least)
+        cortex = max(min(cortex, room / 4), least)
     cavity = {"shaft": rng.uniform(0.5, 1.0), "end": rng.uniform(0.0, 0.4)}.get(site, 0.0)
     # Between the tables of a thin plate there is no room for diploe: it is solid.
     solid = room < 2 * cortex + MIN_SPACING_VOXELS * sizes.voxel
+    cortex = room if solid else cortex
     network = sizes.network
     if envelope.wall_um > 0 and not solid:
         # Struts between the two tables, whatever the spacing in the species' long bones.
@@ -79,7 +82,8 @@ def draw_bone(species: Species, site: str, sizes: Sizes, rng: np.random.Generato
 
 def _diploe(network: TrabecularSpec, room_um: float, voxel_um: float) -> TrabecularSpec:
     """The network with cells that are no wider than the room between two tables."""
-    spacing = max(min(network.spacing_um, room_um), MIN_SPACING_VOXELS * voxel_um)
+    spacing = min(network.spacing_um, room_um / CELLS_BETWEEN)
+    spacing = max(spacing, MIN_SPACING_VOXELS * voxel_um)
     thickness = min(network.thickness_um, MAX_THICKNESS_TO_SPACING * spacing)
     return replace(
         network, spacing_um=spacing, thickness_um=max(thickness, MIN_THICKNESS_VOXELS * voxel_um)
