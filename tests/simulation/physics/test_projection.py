@@ -352,7 +352,8 @@ def test_unfit_maps_are_refused():
 
 def test_fan_line_integrals_are_those_of_astra():
     """ASTRA's own fan of a flat detector, on rays that both have."""
-    astra = pytest.importorskip("astra")
+    # Its wheels do not load without the CUDA run time.
+    astra = pytest.importorskip("astra", exc_type=ImportError)
     n, elements, fan = 48, 73, 20.0
     image = disk(n, 10, (20, 30)) + disk(n, 4, (30, 16), 2.0)
     spec = replace(PLAIN, angles=36, arc_deg=360.0, fan_deg=fan)
