@@ -1,6 +1,6 @@
 """Simulated scans and cohorts, written as any scanner's would be.
 
-A scan is made whole in memory: about 50 bytes a voxel at the peak (4.5 GB for 450³ voxels).
+A scan is made whole in memory: about 60 bytes a voxel at the peak (5.5 GB for 450³ voxels).
 Everything about scan number ``index`` follows from (seed, index) and what was asked for.
 """
 
@@ -189,7 +189,7 @@ def make_scan(spec: ScanSpec) -> tuple[npt.NDArray[Any], Anatomy]:
         spec: What it is made from.
 
     Returns:
-        The image (z, y, x) and the bones with their labels; about 50 bytes a voxel are held.
+        The image (z, y, x) and the bones with their labels; about 60 bytes a voxel are held.
 
     Raises:
         UsageError: If the bone does not fit the field of view.

@@ -24,7 +24,7 @@ def simulate_scan(
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> Manifest:
-    """Simulate one scan with its labels. It is made whole in memory (about 50 bytes a voxel).
+    """Simulate one scan with its labels. It is made whole in memory (about 60 bytes a voxel).
 
     Args:
         out: Folder for ``scan``, ``mask`` and ``dataset.toml``.
@@ -63,7 +63,7 @@ def simulate_cohort(
 ) -> Manifest:
     """Simulate scans of several made-up species, with labels and a manifest.
 
-    Each scan is made whole in memory (about 50 bytes a voxel), one after the other.
+    Each scan is made whole in memory (about 60 bytes a voxel), one after the other.
 
     Args:
         out: Folder; each scan is a folder ``<name>/scan`` and ``<name>/mask`` in it.
