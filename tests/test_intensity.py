@@ -349,3 +349,24 @@ def test_edges_of_a_step_by_hand() -> None:
     np.testing.assert_allclose(found.bright[strong], 10, atol=0.3)
     # A Gaussian edge of SD 1.5 has the slope 10 / (1.5 √(2 π)), central differences a little less.
     assert np.median(found.gradient[strong]) == pytest.approx(10 / (1.5 * 2.5066), rel=0.1)
+
+
+def test_noise_moves_the_anchors_little() -> None:
+    rng = np.random.default_rng(5)
+    grain = ndimage.gaussian_filter(rng.normal(size=BONE.shape), (0, 0.6, 0.6))
+    noisy = np.clip(BONE + 14 * grain / grain.std(), 0, 255).astype(np.uint8)
+    shift, scale = drift(noisy)
+    assert abs(shift) < 0.05
+    assert abs(scale - 1) < 0.05
+
+
+def test_edges_among_much_noise_are_found_by_their_lines() -> None:
+    # A ring of bone that is 1/40 of the picture; its noise is 0.4 of the contrast.
+    rng = np.random.default_rng(6)
+    y, x = np.mgrid[-150:150, -150:150]
+    image = np.where(np.abs(np.hypot(y, x) - 60) < 4, 160.0, 100.0)
+    images = ndimage.gaussian_filter(image, 1) + rng.normal(0, 24, (4, 300, 300))
+    found = statistics(ArrayVolume(np.clip(images, 0, 255).astype(np.uint8)), "edges")
+    assert found.strength > 0
+    assert found.low == pytest.approx(100, abs=20)
+    assert found.high == pytest.approx(160, abs=20)

@@ -38,6 +38,8 @@ BONE_STRENGTH = 4.0
 #: the noise could be judged by; but noise has no lines. Measured: noise 0.05 to 0.2 (correlated
 #: over up to 1.2 pixels), the middles of real vertebrae 0.6 to 0.7, made-up struts 0.36 to 0.8.
 BONE_ALIGNMENT = 0.3
+#: An edge counts by the square of its alignment, from this on: noise among bone counts less.
+LEAST_ALIGNMENT = 0.1
 #: Pixels along an edge to the ones it is compared with.
 ALONG = 6
 #: At least this share of a slice's pixels is looked at for edges, however weak they are.
@@ -256,23 +258,51 @@ def anchors(found: list[Edges]) -> Anchors | None:
         The anchors; None where no edges could be those of bone: they must stand out of the noise,
         or form lines.
     """
-    noises = [e.noise for e in found if not math.isnan(e.noise)]
-    if not noises or sum(e.gradient.size for e in found) < FEWEST:
+    found = [e for e in found if e.gradient.size]
+    if not found:
         return None
-    gradient = np.concatenate([e.gradient for e in found]).astype(np.float64)
-    each = np.concatenate([np.full(e.gradient.size, e.each) for e in found])
-    typical = weighted_median(gradient, each * gradient)
-    strength = typical / float(np.median(noises))
-    strong = gradient >= WEAKEST * typical
-    weights = (each * np.minimum(gradient, STRONGEST * typical) ** POWER)[strong]
-    alignment = np.average(np.concatenate([e.alignment for e in found])[strong], weights=weights)
-    if strength < BONE_STRENGTH and alignment < BONE_ALIGNMENT:
-        return None
-    low, high = (
-        weighted_median(np.concatenate(side)[strong], weights)
-        for side in ([e.dark for e in found], [e.bright for e in found])
+    slices = [np.full(e.gradient.size, i) for i, e in enumerate(found)]
+    noise = np.array([e.noise for e in found])[np.concatenate(slices)]
+    each = np.array([e.each for e in found])[np.concatenate(slices)]
+    gradient, dark, bright, alignment = (
+        np.concatenate([getattr(e, side) for e in found]).astype(np.float64)
+        for side in ("gradient", "dark", "bright", "alignment")
     )
-    return Anchors(low, high, strength) if high > low else None
+    # First those that stand out; where none do, as nothing is quiet, all.
+    for least in (LEAST_STRENGTH, 0.0):
+        out = gradient >= least * noise
+        sides = _Sides(*(v[out] for v in (gradient, dark, bright, alignment, each)))
+        made = _anchors(sides, noise=float(np.median([e.noise for e in found])))
+        if made is not None:
+            return made
+    return None
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Edges of all slices."""
+
+    gradient: Array
+    dark: Array
+    bright: Array
+    alignment: Array
+    each: Array
+
+
+def _anchors(edges: _Sides, *, noise: float) -> Anchors | None:
+    if edges.gradient.size < FEWEST:
+        return None
+    typical = weighted_median(edges.gradient, edges.each * edges.gradient)
+    strong = edges.gradient >= WEAKEST * typical
+    capped = np.minimum(edges.gradient, STRONGEST * typical) ** POWER
+    weights = (edges.each * capped)[strong]
+    alignment = edges.alignment[strong]
+    aligned = float(np.average(alignment, weights=weights))
+    if typical < BONE_STRENGTH * noise and aligned < BONE_ALIGNMENT:
+        return None
+    weights = weights * np.clip(alignment, LEAST_ALIGNMENT, 1) ** 2
+    low, high = (weighted_median(side[strong], weights) for side in (edges.dark, edges.bright))
+    return Anchors(low, high, typical / noise) if high > low else None
 
 
 def weighted_median(values: Array, weights: Array) -> float:
