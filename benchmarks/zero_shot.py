@@ -79,7 +79,7 @@ def predicted(scan: Array, model: str, *, contiguous: bool) -> Array:
         workflows.predict(
             [folder / "scan.tif"], model=model, out=folder / "labels.npy", settings=settings
         )
-        return open_volume(folder / "labels.npy").read()
+        return open_volume(folder / "labels.npy").read(slice(None))
 
 
 def figures(truth: Array, labels: Array) -> list[float]:

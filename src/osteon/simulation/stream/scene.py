@@ -74,7 +74,9 @@ def draw_scene(frame: Frame, rng: np.random.Generator, *, view: str | None = Non
             ndimage.gaussian_filter(v, sigma, truncate=2.5) for v in (labelled, inside, mineral)
         )
     np.minimum(mineral, inside, out=mineral)
-    labels = np.where(labelled >= 0.5, BONE, np.where(inside >= 0.5, PORES, BACKGROUND))
+    # Of what is inside: at the outer surface of a thin cortex a voxel is bone or nothing.
+    labels = np.where(labelled >= 0.5 * inside, BONE, PORES)
+    labels = np.where(inside >= 0.5, labels, BACKGROUND)
     labels = np.where(drawn.ignore, IGNORE, labels).astype(np.uint8)
     return Scene(view, mineral, inside, drawn.depth, labels, drawn.cartilage)
 
