@@ -128,10 +128,7 @@ def predict(
     features, scale = _looked_at(volume, stats, spec, reporter=reporter)
     seen = as_seen(volume, spec, stats, factor=scale.factor if scale else 1.0)
     known = _contiguity(volume, stats, spec, asked=contiguous, reporter=reporter)
-    coarse = plan_context(
-        seen, spec, contiguous=known is not None and known.contiguous, memory=memory
-    )
-    plan = plan_prediction(seen, backend, spec=spec, memory=memory, context=coarse)
+    plan = _planned(seen, spec, known, backend=backend, memory=memory)
     warn_of_tiles(volume, spec, plan)
     doubt = Doubt()
     context = _context(
@@ -152,6 +149,14 @@ def predict(
         features,
         scale,
     )
+
+
+def _planned(
+    seen: Volume, spec: ModelSpec, known: Contiguity | None, *, backend: Backend, memory: int
+) -> PredictPlan:
+    contiguous = known is not None and known.contiguous
+    coarse = plan_context(seen, spec, contiguous=contiguous, memory=memory)
+    return plan_prediction(seen, backend, spec=spec, memory=memory, context=coarse)
 
 
 def _write(

@@ -90,10 +90,7 @@ def predict(
     reporter = reporter or Reporter()
     settings = settings or PredictSettings()
     memory = parse_memory(settings.memory)
-    if voxel_size is not None and not (math.isfinite(voxel_size) and voxel_size > 0):
-        raise UsageError(
-            f"a voxel size must be positive, not {voxel_size:g} µm", where="--voxel-size"
-        )
+    _check_size(voxel_size)
     targets = _targets([Path(s) for s in scans], Path(out))
     loaded = load_model(find_model(model))
     backend = open_backend(loaded.spec.network, loaded.weights, settings)
@@ -102,18 +99,12 @@ def predict(
     for scan, target in targets:
         try:
             volume = _sized(open_volume(scan), voxel_size)
-            with open_writer(
-                target, like=volume, labels=loaded.spec.labels, overwrite=overwrite
-            ) as writer:
+            labels = loaded.spec.labels
+            with open_writer(target, like=volume, labels=labels, overwrite=overwrite) as writer:
                 predicted = predict_volume(
-                    loaded,
-                    volume,
-                    writer,
-                    backend=backend,
-                    memory=memory,
-                    contiguous=settings.contiguous,
-                    reporter=reporter,
-                )
+                    loaded, volume, writer, backend=backend, memory=memory,
+                    contiguous=settings.contiguous, reporter=reporter,
+                )  # fmt: skip
             _record(target, scan, loaded, predicted)
             runs.append(PredictionRun(scan, target, predicted))
         except Stopped:
@@ -165,6 +156,13 @@ def _targets(scans: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
     for scan, name in zip(scans, names, strict=True):
         _check_apart(scan, out / name)
     return [(scan, out / name) for scan, name in zip(scans, names, strict=True)]
+
+
+def _check_size(voxel_size: float | None) -> None:
+    if voxel_size is not None and not (math.isfinite(voxel_size) and voxel_size > 0):
+        raise UsageError(
+            f"a voxel size must be positive, not {voxel_size:g} µm", where="--voxel-size"
+        )
 
 
 def _sized(volume: Volume, voxel_size: float | None) -> Volume:
