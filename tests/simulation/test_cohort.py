@@ -33,6 +33,15 @@ def slices(folder):
     return np.stack([tifffile.imread(f) for f in sorted(folder.glob("*.tif*"))])
 
 
+def test_kinds_take_turns_and_unknown_ones_are_named(tmp_path):
+    rows = simulate_cohort(tmp_path / "a", scans=3, kinds=("shaft", "end"), shape=(24, 72, 72))
+    assert [row.site for row in rows] == ["shaft", "end", "shaft"]
+    with pytest.raises(UsageError, match="no kind of simulated scan 'tooth'") as caught:
+        simulate_cohort(tmp_path / "b", scans=1, kinds=("shaft", "tooth"), shape=SHAPE)
+    assert "vertebra" in str(caught.value.mend)
+    assert not (tmp_path / "b").exists()
+
+
 def test_same_seed_same_bytes_other_seed_other_scan():
     (image, anatomy), (again, same) = (
         make_scan(draw_scan(seed=4, index=1, shape=SHAPE)) for _ in range(2)

@@ -26,7 +26,7 @@ from osteon.simulation.anatomy import (
     SceneSpec,
     build_scene,
 )
-from osteon.simulation.drawing import draw_scene, kind_of
+from osteon.simulation.drawing import KINDS, draw_scene, kind_of
 from osteon.simulation.grids import Shape
 from osteon.simulation.imaging import ImagingSpec, draw_imaging, make_image
 from osteon.simulation.materials import draw_interior, draw_surroundings
@@ -205,8 +205,8 @@ def simulate_scan(
     seed: int = 0,
     index: int = 0,
     species: str = "burrower",
+    kind: str | None = None,
     shape: Shape = DEFAULT_SHAPE,
-    voxel_size_um: float | None = None,
     output: Output | None = None,
     reporter: Reporter | None = None,
 ) -> SimulatedScan:
@@ -217,8 +217,8 @@ def simulate_scan(
         seed: Seed of the scan, not negative.
         index: Number of the scan under the seed, not negative.
         species: A key of :data:`osteon.simulation.SPECIES`.
+        kind: See :func:`draw_scan`.
         shape: (z, y, x) in voxels.
-        voxel_size_um: Voxel size in µm; drawn from the species' range by default.
         output: Format and type of what is written.
         reporter: Told of the progress.
 
@@ -234,8 +234,8 @@ def simulate_scan(
         seed=seed,
         index=index,
         species=species,
+        kind=kind,
         shape=shape,
-        voxel_size_um=voxel_size_um,
         dtype=output.dtype,
     )
     with (reporter or Reporter()).stage("simulate", total=3, unit="step") as progress:
@@ -247,6 +247,7 @@ def simulate_cohort(
     *,
     scans: int = 20,
     species: Sequence[str] = tuple(SPECIES),
+    kinds: Sequence[str] = (),
     shape: Shape = DEFAULT_SHAPE,
     seed: int = 0,
     output: Output | None = None,
@@ -258,6 +259,8 @@ def simulate_cohort(
         out: Folder of the cohort; made where missing.
         scans: How many.
         species: Keys of :data:`osteon.simulation.SPECIES`.
+        kinds: What scans show in turn, keys of :data:`osteon.simulation.KINDS`; none: all of them,
+            some more often than others.
         shape: (z, y, x) of each scan in voxels.
         seed: Seed of the cohort: scan number k depends on it, k and its species alone.
         output: Format and type of what is written.
@@ -274,15 +277,29 @@ def simulate_cohort(
         raise UsageError("a cohort has at least one scan and one species")
     for name in species:
         species_of(name)
+    for kind in kinds:
+        if kind not in KINDS:
+            raise UsageError(
+                f"there is no kind of simulated scan '{kind}'",
+                where="kinds",
+                mend=f"choose some of: {', '.join(KINDS)}",
+            )
     output, reporter = output or Output(), reporter or Reporter()
     rows: list[SimulatedScan] = []
     with reporter.stage("simulate", total=3 * scans, unit="step") as progress:
         for index in range(scans):
             if reporter.stopping:
                 break
-            kind = species[index % len(species)]
-            spec = draw_scan(seed=seed, index=index, species=kind, shape=shape, dtype=output.dtype)
-            name = f"{kind}-{index + 1:02d}"
+            animal = species[index % len(species)]
+            spec = draw_scan(
+                seed=seed,
+                index=index,
+                species=animal,
+                kind=kinds[index % len(kinds)] if kinds else None,
+                shape=shape,
+                dtype=output.dtype,
+            )
+            name = f"{animal}-{index + 1:02d}"
             rows.append(_write_scan(Path(out) / name, spec, output, progress))
     return rows
 
