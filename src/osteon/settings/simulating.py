@@ -14,10 +14,11 @@ class SimulateSettings(Settings):
     species: int = Field(
         5, description="Made-up species that the scans are spread over.", ge=1, le=5
     )
-    kinds: tuple[str, ...] = Field(
-        (),
+    kinds: tuple[str, ...] | None = Field(
+        None,
         description="What scans show, in turn: shaft, end, vertebra, arch, flat, skull, rib, "
         "several, joint, interior. None: all of them, some more often than others.",
+        min_length=1,
     )
     size: int = Field(192, description="Height and width of a slice, in voxels.", ge=64, le=4096)
     slices: int = Field(96, description="Slices of a scan.", ge=8, le=4096)

@@ -84,7 +84,7 @@ def simulate_cohort(
         out,
         scans=settings.scans,
         species=list(SPECIES)[: settings.species],
-        kinds=settings.kinds,
+        kinds=settings.kinds or (),
         shape=_shape(settings),
         seed=settings.seed,
         output=Output(overwrite=overwrite),
