@@ -263,8 +263,9 @@ def test_small_pairs_learn(architecture: str, encoder: str) -> None:
     network(torch.randn(2, 1, side, side)).square().sum().backward()
     named = dict(network.named_parameters())
     without = {n for n, p in named.items() if p.grad is None and p.requires_grad}
-    # Some encoders have a last layer that only their classifier needed.
-    assert all(name.startswith("encoder.") for name in without)
+    # Some encoders have a last layer that only their classifier needed; the library's UNet++
+    # makes a block for VGG that it does not call.
+    assert all(name.startswith(("encoder.", "decoder.center.")) for name in without)
     idle = {id(p) for p in idle_parameters(network, spec) if p.requires_grad}
     assert {id(named[name]) for name in without} == idle
 

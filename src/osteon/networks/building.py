@@ -22,7 +22,8 @@ def build_network(spec: NetworkSpec) -> nn.Module:
 
     Stages of an encoder that the architecture does not use (PSPNet uses three of five) keep
     their names, so that files can be exchanged, and need no gradient. (A last layer that only an
-    encoder's classifier needed, as in EfficientNet, gets none either, but is not marked.)
+    encoder's classifier needed, as in EfficientNet, and the block that UNet++ makes for VGG and
+    does not call get none either, but are not marked.)
 
     Args:
         spec: The description.
