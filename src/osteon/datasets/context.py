@@ -17,6 +17,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.augment import Image, Labels
+from osteon.coarse import between
 from osteon.datasets.randomness import Purpose, generator
 from osteon.datasets.sources import PatchSource
 from osteon.labels import IGNORE
@@ -108,9 +109,8 @@ def _enlarge(values: Float32, shape: tuple[int, ...]) -> Float32:
     """Interpolate linearly; the values lie at the middles of their cells."""
     out = values
     for axis, (m, n) in enumerate(zip(values.shape, shape, strict=True)):
-        at = np.clip((np.arange(n) + 0.5) * m / n - 0.5, 0, m - 1)
-        low = np.minimum(at.astype(int), max(m - 2, 0))
-        weight = (at - low).astype(np.float32).reshape(-1, *[1] * (1 - axis))
+        low, way = between(n, size=m, factor=n / m)
+        weight = way.reshape(-1, *[1] * (1 - axis))
         below, above = out.take(low, axis), out.take(np.minimum(low + 1, m - 1), axis)
         out = below + weight * (above - below)
     return np.asarray(out, dtype=np.float32)

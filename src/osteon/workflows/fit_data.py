@@ -13,6 +13,7 @@ from osteon.datasets import (
     Manifest,
     MixedPatches,
     Pair,
+    PatchSource,
     ReducedSlices,
     Split,
     Survey,
@@ -231,8 +232,7 @@ def fit_data(prepared: Prepared, settings: FitSettings, network: NetworkSpec) ->
     workers = settings.training.workers
     # Each process keeps its own slices; "auto" may start several.
     shares = max(1, workers) if isinstance(workers, int) else 1
-    labels = prepared.manifest.labels
-    surveys = prepared.surveys
+    surveys, labels = prepared.surveys, prepared.manifest.labels
     wants_weights = settings.loss.class_weights == "data"
     if settings.voxel_size is not None and (wants_weights or settings.patches.skip_empty):
         # Counted on the grid that is learned from: its slices are others.
@@ -249,18 +249,7 @@ def fit_data(prepared: Prepared, settings: FitSettings, network: NetworkSpec) ->
         cache_bytes=cache_bytes(settings) // shares,
         empty=empty,
     )
-    if settings.network.context:
-        reduced = ReducedSlices(
-            prepared.seen,
-            prepared.division.training,
-            settings=settings,
-            statistics=prepared.statistics,
-            labels=labels,
-            items=round(REDUCED_SHARE * len(source)),
-        )
-        source = MixedPatches((ContextPatches(source, settings.seed), reduced))
-    if settings.simulation.items:
-        source = MixedPatches((source, simulated_patches(settings)))
+    source = _extended(source, prepared, settings)
     tiles = None
     if prepared.division.validation:
         tiles = validation_tiles(
@@ -275,6 +264,23 @@ def fit_data(prepared: Prepared, settings: FitSettings, network: NetworkSpec) ->
     if wants_weights:
         weights = class_weights(surveys, prepared.division.training, len(labels))
     return FitData(source, tiles, labels, weights, context=context_of(settings))
+
+
+def _extended(source: PatchSource, prepared: Prepared, settings: FitSettings) -> PatchSource:
+    """Patches with a context and reduced views of a two-scale fit, and with simulated slices."""
+    if settings.network.context:
+        reduced = ReducedSlices(
+            prepared.seen,
+            prepared.division.training,
+            settings=settings,
+            statistics=prepared.statistics,
+            labels=prepared.manifest.labels,
+            items=round(REDUCED_SHARE * len(source)),
+        )
+        source = MixedPatches((ContextPatches(source, settings.seed), reduced))
+    if settings.simulation.items:
+        source = MixedPatches((source, simulated_patches(settings)))
+    return source
 
 
 def _simulated_data(settings: FitSettings) -> FitData:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 from scipy import ndimage
 
 from osteon.datasets.context import seen_coarsely, unknown
@@ -19,6 +17,7 @@ from osteon.simulation.physics.fast import (
     draw_fast_scanner,
     image_slice,
 )
+from osteon.simulation.physics.window import compress_jpeg
 from osteon.simulation.randomness import generator, log_uniform
 from osteon.simulation.stream.fields import Float32, Frame
 from osteon.simulation.stream.materials import attenuation
@@ -122,14 +121,8 @@ def _stored(image: Float32, rng: np.random.Generator, levels: tuple[float, float
     if rng.random() < 0.8:
         grey = np.rint(grey)
     if rng.random() < JPEG:
-        grey = _compressed(grey, quality=int(rng.integers(25, 95)))
+        grey = compress_jpeg(grey.astype(np.uint8), quality=int(rng.integers(25, 95)))
     return np.asarray(grey, dtype=np.float32)
-
-
-def _compressed(grey: Float32, *, quality: int) -> Float32:
-    held = io.BytesIO()
-    Image.fromarray(grey.astype(np.uint8)).save(held, "jpeg", quality=quality)
-    return np.asarray(Image.open(held), dtype=np.float32)
 
 
 def _circle(grey: Float32, labels: Labels, rng: np.random.Generator) -> tuple[Float32, Labels]:
