@@ -52,7 +52,7 @@ FINAL = (
 )
 #: Networks that are compared at equal compute: as many floating-point operations as the first
 #: takes for this many patches; with the epochs of one patch a slice that this makes (80 slices).
-EQUAL_PATCHES, EQUAL_SLICES = 800, 80
+EQUAL_PATCHES, EQUAL_SLICES = 400, 80
 NETWORKS = {
     "unet": ("unet", "resnet18"),
     "unetplusplus": ("unetplusplus", "resnet18"),

@@ -17,6 +17,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from safetensors.torch import load_file
 from torch import nn
 
+from osteon.allocator import keep_freed_memory
 from osteon.datasets import PatchSource
 from osteon.errors import InputError
 from osteon.events import Reporter
@@ -101,6 +102,7 @@ def fit(
         UsageError: If device or precision are not to be had.
     """
     started = time.monotonic()
+    keep_freed_memory()
     where = meet()
     device = device_of(where)
     reporter = reporter or Reporter()
