@@ -62,7 +62,7 @@ def species() -> Species:
 def simulated(index: int, seed: int) -> tuple[np.ndarray, np.ndarray, str]:
     """Return the scan and labels (z, y, x) of a number, and what it shows."""
     # Kinds that are drawn at full size: in others trabeculae are as thin as in training.
-    whole = [name for name, kind in KINDS.items() if kind.smaller == 1]
+    whole = [k for k, kind in KINDS.items() if kind.smaller == 1 and k not in ("flat", "skull")]
     spec = draw_scan(
         seed=seed, index=index, species=NAME, kind=whole[index % len(whole)], shape=SHAPE
     )

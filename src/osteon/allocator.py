@@ -2,8 +2,8 @@
 
 A network's activations are tens of MiB each, allocated and freed thousands of times a minute. The C
 library of most Linux systems (glibc) gives such blocks back to the operating system at once, which
-then has to clear every page of the next one: a fifth of the time of a training step was spent on
-that (docs/performance.md).
+then has to clear every page of the next one: a tenth to a third of a training step's processor time
+was spent on that (docs/performance.md).
 """
 
 from __future__ import annotations
