@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +38,14 @@ def test_a_fit_ends_cleanly_and_resume_goes_on(run: Path, cohort: Path, tmp_path
     assert steps(out) == steps(run)
 
 
-def test_a_prediction_leaves_nothing_half_done(run: Path, tmp_path: Path) -> None:
+def test_a_prediction_keeps_what_is_done_and_goes_on(run: Path, tmp_path: Path) -> None:
     scan = tmp_path / "scan.tif"
     rng = np.random.default_rng(0)
     tifffile.imwrite(scan, rng.integers(1, 255, (300, 128, 128), dtype=np.uint8))
-    words = ["predict", scan, "--model", run / "model.safetensors", "--out", tmp_path / "out.tif"]
-    command = [sys.executable, "-c", "from osteon.cli import main; main()", *map(str, words)]
+    fixed = ("--set", "precision=fp32", "--set", "threads=1")
+    words = ("predict", scan, "--model", run / "model.safetensors", *fixed, "--out")
+    command = [sys.executable, "-c", "from osteon.cli import main; main()"]
+    command += [str(word) for word in (*words, tmp_path / "out.tif")]
     with subprocess.Popen(
         [*command, "--events", "jsonl"], stderr=subprocess.PIPE, text=True
     ) as process:
@@ -54,5 +57,51 @@ def test_a_prediction_leaves_nothing_half_done(run: Path, tmp_path: Path) -> Non
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()
     assert process.returncode == 130, rest
-    assert json.loads(rest.splitlines()[-1])["exit_code"] == 130
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["scan.tif"]
+    last = json.loads(rest.splitlines()[-1])
+    assert last["exit_code"] == 130
+    assert "run the same command again to go on" in rest
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".out.tif.osteon-part", "scan.tif"]
+    again = call(*words, tmp_path / "out.tif")
+    assert again.code == 0, again.err
+    assert "of 300 slices were finished before" in again.err
+    unbroken = call(*words, tmp_path / "unbroken.tif")
+    assert unbroken.code == 0, unbroken.err
+    assert not list(tmp_path.glob(".*"))
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "out.tif"), tifffile.imread(tmp_path / "unbroken.tif")
+    )
+
+
+#: As ``osteon``, but every slice is put on the disk by itself, so that a kill falls between them.
+SLICE_BY_SLICE = (
+    "from osteon.prediction import keeping; keeping.BLOCK_VOXELS = 1; "
+    "from osteon.cli import main; main()"
+)
+
+
+def test_a_killed_prediction_goes_on_to_the_same_labels(run: Path, tmp_path: Path) -> None:
+    scan = tmp_path / "scan.tif"
+    rng = np.random.default_rng(1)
+    tifffile.imwrite(scan, rng.integers(1, 255, (40, 128, 128), dtype=np.uint8))
+    fixed = ("--set", "precision=fp32", "--set", "threads=1")
+    words = ["predict", scan, "--model", run / "model.safetensors", *fixed, "--out"]
+    command = [sys.executable, "-c", SLICE_BY_SLICE]
+    command += [str(word) for word in (*words, tmp_path / "out.tif")]
+    # After the first block, somewhere, and before the last; each goes on from the one before.
+    for moment in (1, int(rng.integers(5, 30)), 39):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            area = tmp_path / ".out.tif.osteon-part"
+            while len(list(area.glob("labels-*.z"))) < moment and process.poll() is None:
+                time.sleep(0.001)
+            process.kill()
+            _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == -signal.SIGKILL, said
+        assert not (tmp_path / "out.tif").exists()
+        assert len(list(area.glob("labels-*.z"))) >= moment
+    for name in ("out.tif", "unbroken.tif"):
+        ran = call(*words, tmp_path / name)
+        assert ran.code == 0, ran.err
+    assert not list(tmp_path.glob(".*"))
+    np.testing.assert_array_equal(
+        tifffile.imread(tmp_path / "out.tif"), tifffile.imread(tmp_path / "unbroken.tif")
+    )

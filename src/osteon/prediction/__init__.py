@@ -8,9 +8,10 @@ and the labels come back on the scan's own grid. What is held is planned before 
 from __future__ import annotations
 
 from osteon.prediction.checks import check_ranges
-from osteon.prediction.engine import Predicted, predict
+from osteon.prediction.engine import Predicted, predict, predict_kept
 from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
 from osteon.prediction.stopping import PredictionStopped
+from osteon.prediction.store import Store, work_area
 
 __all__ = [
     "HALO",
@@ -18,7 +19,10 @@ __all__ = [
     "PredictPlan",
     "Predicted",
     "PredictionStopped",
+    "Store",
     "check_ranges",
     "plan_prediction",
     "predict",
+    "predict_kept",
+    "work_area",
 ]

@@ -23,6 +23,7 @@ def run_blocks(
     plan: PredictPlan,
     rules: InputRules,
     classes: int | None = None,
+    part: slice | None = None,
 ) -> Slabs:
     """Run a scan block by block, in order of z; each slice is read from disk once.
 
@@ -36,6 +37,7 @@ def run_blocks(
         plan: Extent and halo of the blocks.
         rules: What inputs the network takes.
         classes: Number of classes to give logits of; None gives labels.
+        part: Slices that are wanted; whole blocks that hold one of them are given. None: all.
 
     Yields:
         First slice and labels (n, y, x), uint8, or logits (n, class, y, x), float32.
@@ -47,6 +49,10 @@ def run_blocks(
         divisor=rules.divisors,
     )
     rows = [list(row) for _, row in groupby(grid, key=lambda tile: tile.read[0].start)]
+    if part is not None:
+        rows = [
+            r for r in rows if r[0].core[0].stop > part.start and r[0].core[0].start < part.stop
+        ]
     for slab, row in zip(_slabs(seen, [row[0].read[0] for row in rows]), rows, strict=True):
         core = row[0].core[0]
         shape = (core.stop - core.start, *seen.shape[1:])
@@ -56,8 +62,8 @@ def run_blocks(
             else np.empty((classes, *shape), np.float32)
         )
         for tile in row:
-            part = normalise(slab[:, tile.read[1], tile.read[2]], statistics)
-            _run_block(part, tile, found, backend=backend, rules=rules)
+            block = normalise(slab[:, tile.read[1], tile.read[2]], statistics)
+            _run_block(block, tile, found, backend=backend, rules=rules)
         yield core.start, found if classes is None else found.swapaxes(0, 1)
 
 

@@ -7,7 +7,7 @@ slice. Else each slice has a coarse pass of its own. See :mod:`osteon.networks.c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 
 import numpy as np
@@ -22,6 +22,7 @@ from osteon.networks.context import BACKGROUND
 from osteon.prediction.plan import ContextPlan, InputRules
 from osteon.prediction.slices import read_ahead
 from osteon.prediction.stopping import heed
+from osteon.prediction.store import Store
 from osteon.volume import Volume
 
 Image = npt.NDArray[np.float32]
@@ -32,6 +33,8 @@ Context = Callable[[int, Image], Image]
 UNDECIDED = (0.2, 0.8)
 #: … and so large a share of them, of what is not clearly outside, is worth a warning.
 UNDECIDED_SHARE = 0.5
+#: Name under which the outcome of the coarse pass is kept.
+_KEPT = "context"
 
 
 class Doubt:
@@ -39,6 +42,17 @@ class Doubt:
 
     def __init__(self) -> None:
         self._maybe = self._undecided = 0
+
+    def taken(self) -> dict[str, int]:
+        """Return what was counted, and begin anew."""
+        counted = {"maybe": self._maybe, "undecided": self._undecided}
+        self._maybe = self._undecided = 0
+        return counted
+
+    def count(self, counted: Mapping[str, int]) -> None:
+        """Add what :meth:`taken` returned."""
+        self._maybe += counted.get("maybe", 0)
+        self._undecided += counted.get("undecided", 0)
 
     def add(self, inside: Image) -> None:
         """Count the probabilities of being inside of some voxels."""
@@ -108,6 +122,7 @@ def scan_context(
     rules: InputRules,
     doubt: Doubt | None = None,
     reporter: Reporter | None = None,
+    store: Store | None = None,
 ) -> Context:
     """Return the context of a scan whose slices are neighbours in space.
 
@@ -122,6 +137,7 @@ def scan_context(
         rules: What inputs it takes.
         doubt: Counts how decided the network is.
         reporter: Told of the progress.
+        store: Keeps what the coarse pass found, for the next start.
 
     Returns:
         Gives the context of a slice by its index.
@@ -133,7 +149,33 @@ def scan_context(
     reporter = reporter or Reporter()
     depth, height, width = seen.shape
     grid = _InPlane((height, width), plan)
-    small = _reduced(seen, statistics, plan, grid=grid, reporter=reporter)
+    found = store.kept_array(_KEPT) if store else None
+    if found is None:
+        small = _reduced(seen, statistics, plan, grid=grid, reporter=reporter)
+        found = _seen_coarsely(small, plan, backend, rules=rules, reporter=reporter, seen=seen)
+        (doubt or Doubt()).add(found)
+        if store:
+            store.keep_array(_KEPT, found)
+    inside = found
+    first, way = between(depth, size=plan.shape[0], factor=plan.depth_factor)
+
+    def context(z: int, _: Image) -> Image:
+        before, after = inside[first[z]], inside[min(first[z] + 1, len(inside) - 1)]
+        return 2 * grid.enlarge(before + way[z] * (after - before)) - 1
+
+    return context
+
+
+def _seen_coarsely(
+    small: Image,
+    plan: ContextPlan,
+    backend: Backend,
+    *,
+    rules: InputRules,
+    reporter: Reporter,
+    seen: Volume,
+) -> Image:
+    """Probabilities of being inside, of the small volume: the mean along its axes."""
     inside = np.zeros_like(small)
     total = sum(plan.shape[axis] for axis in plan.axes)
     with reporter.stage("context", total=total, unit="coarse slice") as progress:
@@ -142,14 +184,7 @@ def scan_context(
                 into += _inside(backend, rules, image) / np.float32(len(plan.axes))
                 progress.advance()
                 heed(reporter, "a part of the coarse pass", where=seen.path)
-    (doubt or Doubt()).add(inside)
-    first, way = between(depth, size=plan.shape[0], factor=plan.depth_factor)
-
-    def context(z: int, _: Image) -> Image:
-        before, after = inside[first[z]], inside[min(first[z] + 1, len(inside) - 1)]
-        return 2 * grid.enlarge(before + way[z] * (after - before)) - 1
-
-    return context
+    return inside
 
 
 class _InPlane:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,31 +13,17 @@ import numpy.typing as npt
 
 from osteon.backends import Backend
 from osteon.events import Reporter
-from osteon.intensity import Statistics, statistics
+from osteon.intensity import Statistics
 from osteon.labels import IGNORE
-from osteon.model_file import Model, ModelSpec
-from osteon.prediction.blocks import run_blocks
-from osteon.prediction.checks import (
-    check_features,
-    check_known,
-    check_ranges,
-    warn_of_tiles,
-)
-from osteon.prediction.context import Context, Doubt, scan_context, slice_context
-from osteon.prediction.contiguity import Contiguity, judge
-from osteon.prediction.features import RECIPE, Features, look
-from osteon.prediction.plan import PredictPlan, input_rules, plan_context, plan_prediction
-from osteon.prediction.scale import (
-    ScaleChoice,
-    Slabs,
-    as_seen,
-    check_scale,
-    choose_scale,
-    labels_back,
-)
-from osteon.prediction.slices import run_slices
+from osteon.model_file import Model
+from osteon.prediction.contiguity import Contiguity
+from osteon.prediction.features import Features
+from osteon.prediction.job import Job, prepare
+from osteon.prediction.keeping import Keeper
+from osteon.prediction.plan import PredictPlan
+from osteon.prediction.scale import ScaleChoice, Slabs
 from osteon.prediction.stopping import heed
-from osteon.resampling import ResampledVolume
+from osteon.prediction.store import Store
 from osteon.volume import Volume, VolumeWriter
 
 
@@ -120,52 +107,112 @@ def predict(
     """
     reporter = reporter or Reporter()
     start = time.monotonic()
-    spec = model.spec
-    check_known(model)
-    check_scale(volume, spec)
-    check_ranges(volume, spec.ranges)
-    stats = statistics(volume, spec.recipe, reporter=reporter)
-    features, scale = _looked_at(volume, stats, spec, reporter=reporter)
-    seen = as_seen(volume, spec, stats, factor=scale.factor if scale else 1.0)
-    known = _contiguity(volume, stats, spec, asked=contiguous, reporter=reporter)
-    plan = _planned(seen, spec, known, backend=backend, memory=memory)
-    warn_of_tiles(volume, spec, plan)
-    doubt = Doubt()
-    context = _context(
-        seen, stats, spec, plan=plan, backend=backend, doubt=doubt, reporter=reporter
+    job = prepare(
+        model, volume, backend=backend, memory=memory, contiguous=contiguous, reporter=reporter
     )
-    slabs = _labels(seen, stats, spec, plan=plan, backend=backend, context=context)
-    counts = _write(slabs, writer, depth=volume.shape[0], reporter=reporter)
-    doubt.tell(volume)
-    voxels = {c.name: int(counts[c.value]) for c in spec.labels.classes}
+    depth = volume.shape[0]
+    counts = _write(job.labels(slice(0, depth)), writer, depth=depth, reporter=reporter)
+    return _outcome(job, counts, since=start)
+
+
+def predict_kept(
+    model: Model,
+    volume: Volume,
+    store: Store,
+    *,
+    open_target: Callable[[], VolumeWriter],
+    backend: Backend,
+    memory: int,
+    contiguous: str = "auto",
+    reporter: Reporter | None = None,
+) -> Predicted:
+    """Segment a scan by way of a work area: as :func:`predict`, but what is finished is kept.
+
+    Labels go into the store while the network runs on, and to the target when all are there. A
+    stop, an error, a full disk or a kill loses the last block at most; with the same store it goes
+    on from there, to the same labels.
+
+    Args:
+        model: The model.
+        volume: The scan.
+        store: The work area; the caller discards it when the target is whole.
+        open_target: Opens the writer of the labels.
+        backend: The model's network, ready to run.
+        memory: As for :func:`predict`.
+        contiguous: As for :func:`predict`.
+        reporter: Told of the progress.
+
+    Returns:
+        What was found and how; ``seconds`` are those of this start.
+
+    Raises:
+        OsteonError: As :func:`predict`.
+    """
+    reporter = reporter or Reporter()
+    start = time.monotonic()
+    job = prepare(
+        model, volume, backend=backend, memory=memory, contiguous=contiguous, reporter=reporter,
+        store=store,
+    )  # fmt: skip
+    _keep_missing(job, store, reporter=reporter)
+    for note in store.notes():
+        job.doubt.count(note)
+    depth = volume.shape[0]
+    with open_target() as writer:
+        slices = ((z, plane) for z, plane in store.slices())
+        counts = _write(slices, writer, depth=depth, reporter=reporter, stage="write")
+    return _outcome(job, counts, since=start)
+
+
+def _keep_missing(job: Job, store: Store, *, reporter: Reporter) -> None:
+    """Label the slices that the store does not have yet."""
+    missing, depth = store.missing(), store.shape[0]
+    done = depth - sum(part.stop - part.start for part in missing)
+    if done:
+        reporter.message("predict", f"going on: {done} of {depth} slices were finished before")
+    with (
+        reporter.stage("predict", total=depth, unit="slice", done=done) as progress,
+        Keeper(store) as keeper,
+    ):
+        for part in missing:
+            with closing(job.labels(part)) as slabs:
+                for z, labels in slabs:
+                    keeper.add(z, labels, note=job.doubt.taken())
+                    done += labels.shape[0]
+                    progress.advance(labels.shape[0])
+                    if done < depth:
+                        what = f"{done} of {depth} slices"
+                        heed(reporter, what, where=job.volume.path, kept=True)
+
+
+def _outcome(job: Job, counts: npt.NDArray[np.int64], *, since: float) -> Predicted:
+    job.doubt.tell(job.volume)
+    decided = job.decisions
     return Predicted(
-        voxels,
-        time.monotonic() - start,
-        plan,
-        backend.description,
-        stats,
-        None if seen is volume else seen.shape,
-        known,
-        features,
-        scale,
+        {c.name: int(counts[c.value]) for c in job.spec.labels.classes},
+        time.monotonic() - since,
+        job.plan,
+        job.backend.description,
+        decided.statistics,
+        None if job.seen is job.volume else job.seen.shape,
+        decided.contiguity,
+        decided.features,
+        decided.scale,
     )
-
-
-def _planned(
-    seen: Volume, spec: ModelSpec, known: Contiguity | None, *, backend: Backend, memory: int
-) -> PredictPlan:
-    contiguous = known is not None and known.contiguous
-    coarse = plan_context(seen, spec, contiguous=contiguous, memory=memory)
-    return plan_prediction(seen, backend, spec=spec, memory=memory, context=coarse)
 
 
 def _write(
-    labels_in_order: Slabs, writer: VolumeWriter, *, depth: int, reporter: Reporter
+    labels_in_order: Slabs,
+    writer: VolumeWriter,
+    *,
+    depth: int,
+    reporter: Reporter,
+    stage: str = "predict",
 ) -> npt.NDArray[np.int64]:
     """Write labels as they come; return the voxels of each value."""
     counts = np.zeros(IGNORE + 1, dtype=np.int64)
     with (
-        reporter.stage("predict", total=depth, unit="slice") as progress,
+        reporter.stage(stage, total=depth, unit="slice") as progress,
         closing(labels_in_order) as slabs,
     ):
         for z, labels in slabs:
@@ -174,101 +221,6 @@ def _write(
             done = z + labels.shape[0]
             progress.advance(labels.shape[0])
             if done < depth:
-                heed(reporter, f"{done} of {depth} slices", where=writer.path)
+                kept = stage != "predict"
+                heed(reporter, f"{done} of {depth} slices", where=writer.path, kept=kept)
     return counts
-
-
-def _looked_at(
-    volume: Volume, stats: Statistics, spec: ModelSpec, *, reporter: Reporter
-) -> tuple[Features | None, ScaleChoice | None]:
-    if spec.feature_px is None and spec.recipe != RECIPE:
-        return None, None
-    features = look(volume, stats)
-    check_features(volume, features)
-    scale = choose_scale(volume, spec, features)
-    if scale is not None:
-        reporter.message("predict", scale.why)
-    return features, scale
-
-
-def _contiguity(
-    volume: Volume, stats: Statistics, spec: ModelSpec, *, asked: str, reporter: Reporter
-) -> Contiguity | None:
-    if spec.context is None:
-        return None
-    found = judge(volume, stats, asked=asked)
-    seen = "as one piece of space" if found.contiguous else "each on its own"
-    how = "" if asked != "auto" else "; predict with contiguous=yes or no to say otherwise"
-    reporter.message("predict", f"the outline is sought in slices {seen}: {found.why}{how}")
-    return found
-
-
-def _context(
-    seen: Volume,
-    stats: Statistics,
-    spec: ModelSpec,
-    *,
-    plan: PredictPlan,
-    backend: Backend,
-    doubt: Doubt,
-    reporter: Reporter,
-) -> Context | None:
-    """The coarse pass of a model that looks twice."""
-    if plan.context is None:
-        return None
-    rules = input_rules(spec.network)
-    if plan.context.contiguous:
-        return scan_context(
-            seen,
-            stats,
-            plan.context,
-            backend=backend,
-            rules=rules,
-            doubt=doubt,
-            reporter=reporter,
-        )
-    shape = (seen.shape[1], seen.shape[2])
-    return slice_context(shape, plan.context, backend=backend, rules=rules, doubt=doubt)
-
-
-def _labels(
-    seen: Volume,
-    stats: Statistics,
-    spec: ModelSpec,
-    *,
-    plan: PredictPlan,
-    backend: Backend,
-    context: Context | None,
-) -> Slabs:
-    """Labels on the scan's grid, in order of z."""
-    if not isinstance(seen, ResampledVolume):
-        return _run(seen, stats, spec, plan=plan, backend=backend, context=context)
-    classes = len(spec.labels)
-    logits = _run(seen, stats, spec, plan=plan, backend=backend, context=context, classes=classes)
-    return labels_back(seen, logits)
-
-
-def _run(
-    seen: Volume,
-    stats: Statistics,
-    spec: ModelSpec,
-    *,
-    plan: PredictPlan,
-    backend: Backend,
-    context: Context | None,
-    classes: int | None = None,
-) -> Slabs:
-    """Labels (or logits of so many classes) on the network's grid, in order of z."""
-    rules = input_rules(spec.network)
-    if spec.mode == "3D":
-        return run_blocks(seen, stats, backend=backend, plan=plan, rules=rules, classes=classes)
-    return run_slices(
-        seen,
-        stats,
-        backend=backend,
-        plan=plan,
-        channels=spec.slices,
-        rules=rules,
-        classes=classes,
-        context=context,
-    )

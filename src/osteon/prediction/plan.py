@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from osteon.backends import Backend
 from osteon.coarse import coarse_grid, coarse_length
@@ -90,6 +91,19 @@ class PredictPlan:
     def whole(self) -> bool:
         """Whether a slice (3D: the scan) goes through the network at once."""
         return self.tiles == 1
+
+
+def plan_from_dict(data: Mapping[str, Any]) -> PredictPlan:
+    """Build a plan from ``dataclasses.asdict`` of it, read from JSON.
+
+    Args:
+        data: The description.
+    """
+    coarse = data["context"]
+    if coarse is not None:
+        tuples = {name: tuple(coarse[name]) for name in ("shape", "axes")}
+        coarse = ContextPlan(**{**coarse, **tuples})
+    return PredictPlan(**{**data, "context": coarse})
 
 
 @dataclass(frozen=True)
@@ -230,8 +244,9 @@ def _plan_blocks(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int
     classes = len(spec.labels)
     fixed = _of_resampling(seen, classes)
     kept = classes * _FLOAT if isinstance(seen, ResampledVolume) else 1
-    # The slab being run, its predecessor while it is moved on, and what is made of it.
-    per_slice = math.prod(plane) * (2 * seen.dtype.itemsize + kept)
+    # The slab being run, its predecessor while it is moved on, what is made of it, and the labels
+    # of the one before, which are being kept.
+    per_slice = math.prod(plane) * (2 * seen.dtype.itemsize + kept + 1)
     cost = backend.bytes_per_pixel + _BLOCK_COPIES * _FLOAT + classes * _FLOAT
     found: list[tuple[int, int, PredictPlan]] = []
     least = None

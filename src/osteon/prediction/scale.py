@@ -149,7 +149,7 @@ def axes_back(seen: ResampledVolume) -> tuple[AxisMap, ...]:
     )
 
 
-def labels_back(seen: ResampledVolume, logits: Slabs) -> Slabs:
+def labels_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None) -> Slabs:
     """Bring logits back to the scan's own grid and take the class of the highest.
 
     Logits, not labels, are interpolated (linearly where the scan is finer, by area where it is
@@ -160,7 +160,8 @@ def labels_back(seen: ResampledVolume, logits: Slabs) -> Slabs:
 
     Args:
         seen: The resampled scan.
-        logits: Slabs (n, class, y, x) on its grid.
+        logits: Slabs (n, class, y, x) on its grid, at least those that the part is made of.
+        part: Slices of the scan that are wanted; None: all.
 
     Yields:
         Index and labels (1, y, x), uint8, of each slice of the scan.
@@ -177,6 +178,6 @@ def labels_back(seen: ResampledVolume, logits: Slabs) -> Slabs:
                 yield z0 + i, plane
 
     with closing(logits) as coming:
-        for z, window in windows(planes(), maps[0], slice(0, seen.source.shape[0])):
+        for z, window in windows(planes(), maps[0], part or slice(0, seen.source.shape[0])):
             labels = combine(window, maps[0].weights[z]).argmax(0).astype(np.uint8)
             yield z, labels[np.newaxis]

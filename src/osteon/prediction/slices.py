@@ -19,7 +19,7 @@ from osteon.volume import Array, Volume
 Image = npt.NDArray[np.float32]
 
 
-def run_slices(
+def run_slices(  # noqa: PLR0913
     seen: Volume,
     statistics: Statistics,
     *,
@@ -29,6 +29,7 @@ def run_slices(
     rules: InputRules,
     classes: int | None = None,
     context: Callable[[int, Image], Image] | None = None,
+    part: slice | None = None,
 ) -> Slabs:
     """Run every slice with its neighbours, in order; the next slice is read meanwhile.
 
@@ -41,25 +42,30 @@ def run_slices(
         rules: What inputs the network takes.
         classes: Number of classes to give logits of; None gives labels.
         context: Gives a further channel (y, x) from the index and the grey values of a slice.
+        part: Slices that are wanted; None: all.
 
     Yields:
         Index and labels (1, y, x), uint8, or logits (1, class, y, x), float32, of each slice.
     """
     height, width = seen.shape[1:]
     tiles = _tiles((height, width), plan, rules.divisors[-1])
-    with closing(_stacks(seen, statistics, channels)) as stacks:
+    wanted = part or slice(0, seen.shape[0])
+    with closing(_stacks(seen, statistics, channels, wanted)) as stacks:
         for z, stack in stacks:
             if context is not None:
                 stack = [*stack, context(z, stack[len(stack) // 2])]
             yield z, _run_slice(stack, tiles, backend, rules=rules, classes=classes)
 
 
-def read_ahead(volume: Volume, stats: Statistics) -> Generator[tuple[int, Image], None, None]:
+def read_ahead(
+    volume: Volume, stats: Statistics, part: slice | None = None
+) -> Generator[tuple[int, Image], None, None]:
     """Read and normalise slices in order, the next one while this one is used.
 
     Args:
         volume: The scan.
         stats: Its statistics.
+        part: Slices that are wanted; None: all.
 
     Yields:
         Index and normalised grey values (y, x).
@@ -69,24 +75,26 @@ def read_ahead(volume: Volume, stats: Statistics) -> Generator[tuple[int, Image]
         image: Image = normalise(volume.read(slice(z, z + 1)), stats)[0]
         return image
 
-    depth = volume.shape[0]
+    part = part or slice(0, volume.shape[0])
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="osteon-read") as pool:
-        coming = pool.submit(load, 0)
-        for z in range(depth):
+        coming = pool.submit(load, part.start)
+        for z in range(part.start, part.stop):
             image = coming.result()
-            if z + 1 < depth:
+            if z + 1 < part.stop:
                 coming = pool.submit(load, z + 1)
             yield z, image
 
 
 def _stacks(
-    volume: Volume, stats: Statistics, channels: int
+    volume: Volume, stats: Statistics, channels: int, part: slice
 ) -> Generator[tuple[int, Sequence[Image]], None, None]:
     """Each slice with its neighbours; holds them and the slice being read."""
     depth = volume.shape[0]
     held: dict[int, Image] = {}
-    with closing(read_ahead(volume, stats)) as images:
-        for z in range(depth):
+    first = neighbours(part.start, depth, channels)[0]
+    last = neighbours(part.stop - 1, depth, channels)[-1]
+    with closing(read_ahead(volume, stats, slice(first, last + 1))) as images:
+        for z in range(part.start, part.stop):
             wanted = neighbours(z, depth, channels)
             for gone in [i for i in held if i < wanted[0]]:
                 del held[gone]

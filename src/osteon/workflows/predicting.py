@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osteon.backends import open_backend
+from osteon.backends import Backend, open_backend
 from osteon.datasets.masks import ResizedVolume
 from osteon.errors import ExitCode, InputError, OsteonError, OutputError, Stopped, UsageError
 from osteon.events import Reporter
 from osteon.files import parse_memory
 from osteon.formats import open_volume, open_writer
 from osteon.model_file import Model, load_model
-from osteon.prediction import Predicted
-from osteon.prediction import predict as predict_volume
+from osteon.prediction import Predicted, Store, predict_kept, work_area
 from osteon.settings import PredictSettings
 from osteon.tables.shipped import find_model
-from osteon.volume import Volume
+from osteon.volume import Volume, VolumeWriter
+from osteon.workflows.predicting_kept import identity, plan_disk, sweep
 from osteon.workflows.record import check_folder, machine, now, versions, write_json
 
 #: Schema of the record that is written beside the labels.
@@ -66,8 +66,10 @@ def predict(
 ) -> list[PredictionRun]:
     """Segment scans with a model.
 
-    One that fails does not keep the others from being predicted. Beside each label volume a
-    ``<name>.osteon.json`` says how it was made. Memory: see ``settings.memory``.
+    One that fails does not keep the others from being predicted. What is finished is kept in a
+    work area beside the target (``.<name>.osteon-part``) until the labels are whole: after a stop,
+    a full disk or a kill the same call goes on from there, to the same labels. Beside each label
+    volume a ``<name>.osteon.json`` says how it was made. Memory: see ``settings.memory``.
 
     Args:
         scans: Folders of slices, or files in any known format.
@@ -89,7 +91,7 @@ def predict(
     """
     reporter = reporter or Reporter()
     settings = settings or PredictSettings()
-    memory = parse_memory(settings.memory)
+    parse_memory(settings.memory)  # a wrong one is told before anything is loaded
     _check_size(voxel_size)
     targets = _targets([Path(s) for s in scans], Path(out))
     loaded = load_model(find_model(model))
@@ -99,13 +101,10 @@ def predict(
     for scan, target in targets:
         try:
             volume = _sized(open_volume(scan), voxel_size)
-            labels = loaded.spec.labels
-            with open_writer(target, like=volume, labels=labels, overwrite=overwrite) as writer:
-                predicted = predict_volume(
-                    loaded, volume, writer, backend=backend, memory=memory,
-                    contiguous=settings.contiguous, reporter=reporter,
-                )  # fmt: skip
-            _record(target, scan, loaded, predicted)
+            predicted = _labelled(
+                scan, target, volume, loaded, settings=settings, backend=backend,
+                overwrite=overwrite, reporter=reporter,
+            )  # fmt: skip
             runs.append(PredictionRun(scan, target, predicted))
         except Stopped:
             raise
@@ -115,6 +114,44 @@ def predict(
             reporter.message("predict", f"error: {error}", scan=str(scan))
             runs.append(PredictionRun(scan, None, None, error))
     return runs
+
+
+def _labelled(
+    scan: Path,
+    target: Path,
+    volume: Volume,
+    model: Model,
+    *,
+    settings: PredictSettings,
+    backend: Backend,
+    overwrite: bool,
+    reporter: Reporter,
+) -> Predicted:
+    """Label one scan, or go on where an earlier command ended."""
+
+    def open_target() -> VolumeWriter:
+        return open_writer(target, like=volume, labels=model.spec.labels, overwrite=overwrite)
+
+    open_target().abort()  # what cannot be written is told now, not after the work
+    depends = identity(scan, volume, model, settings, backend=backend)
+    area = work_area(target)
+    with Store(area, shape=volume.shape, identity=depends, restart=overwrite) as store:
+        sweep(target)
+        missing = sum(part.stop - part.start for part in store.missing())
+        disk = plan_disk(target, volume, missing=missing)
+        reporter.message(
+            "predict",
+            f"disk: {disk.kept / 2**20:.0f} MiB at most while it runs, "
+            f"{disk.labels / 2**20:.0f} MiB at most for the labels",
+        )
+        predicted = predict_kept(
+            model, volume, store, open_target=open_target, backend=backend,
+            memory=parse_memory(settings.memory), contiguous=settings.contiguous,
+            reporter=reporter,
+        )  # fmt: skip
+        _record(target, scan, model, predicted)
+        store.discard()
+    return predicted
 
 
 def exit_code(runs: Sequence[PredictionRun]) -> ExitCode:

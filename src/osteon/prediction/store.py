@@ -1,0 +1,268 @@
+"""What is kept of a prediction while it runs: a journal, and the labels that are finished.
+
+A work area is a folder beside the target. ``journal.json`` says what is predicted from what (so
+that nothing else goes on with it) and what was decided; each file of labels holds a range of slices
+and counts as finished once it is on the disk and has its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock, Timeout
+
+from osteon.errors import OutputError, UsageError
+from osteon.files import output_error, remove, replacing, write_json, writing
+from osteon.volume import Array
+
+#: Schema of the journal and of the files of labels.
+SCHEMA = 1
+_JOURNAL, _LOCK = "journal.json", "lock"
+#: A name may have 255 bytes in all; the lock and temporary names need some of them.
+_LONGEST = 200
+
+
+def work_area(target: Path) -> Path:
+    """Return the folder that a prediction is kept in until its labels are whole.
+
+    Args:
+        target: The label volume.
+    """
+    name = target.name
+    if len(name.encode("utf-8", errors="replace")) > _LONGEST:
+        name = hashlib.sha256(name.encode("utf-8", errors="replace")).hexdigest()
+    return target.absolute().with_name(f".{name}.osteon-part")
+
+
+class Store:
+    """A work area, locked while it is open.
+
+    Args:
+        folder: The work area; it is made.
+        shape: (z, y, x) of the scan.
+        identity: What the labels depend on, section by section, JSON-compatible.
+        restart: Whether to begin anew where something else was kept; else that is refused.
+
+    Raises:
+        OutputError: If it cannot be written, or another command is at it.
+        UsageError: If what is kept was made of something else.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        shape: tuple[int, int, int],
+        identity: Mapping[str, Any],
+        restart: bool = False,
+    ):
+        self.folder, self.shape = folder, shape
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(folder / _LOCK, timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise OutputError(
+                "another command is predicting this at the moment",
+                where=folder,
+                mend="wait for it, or choose another name for --out",
+            ) from None
+        except OSError as error:
+            raise output_error(error, folder) from error
+        try:
+            self._open(json.loads(json.dumps(identity)), restart=restart)
+        except BaseException:
+            self._leave()
+            raise
+
+    def _open(self, identity: Mapping[str, Any], *, restart: bool) -> None:
+        self._journal = self._read()
+        if self._journal:
+            changed = _changed(self._journal, identity)
+            if changed and not restart:
+                raise UsageError(
+                    f"a prediction that was begun here had another {' and another '.join(changed)}",
+                    where=self.folder,
+                    mend="give the same to go on with it, or --overwrite to begin anew",
+                )
+            if not changed:
+                return
+        self._clear()
+        self._journal = {"schema": SCHEMA, "identity": identity, "kept": {}}
+        write_json(self.folder / _JOURNAL, self._journal)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.folder / _JOURNAL).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}  # killed before there was one: nothing can have been finished
+        return found if isinstance(found, dict) else {}
+
+    def _clear(self) -> None:
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                remove(path)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give it free; remove it if nothing in it is worth going on with."""
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self.finished():
+            self._clear()
+            self._lock.release()
+            remove(self.folder)
+        else:
+            self._lock.release()
+
+    def discard(self) -> None:
+        """Remove all that is kept, when the labels are in place."""
+        self._clear()
+
+    def kept(self, name: str) -> Any:
+        """Return a decision of an earlier start; None if there is none.
+
+        Args:
+            name: Its name.
+        """
+        return self._journal["kept"].get(name)
+
+    def keep(self, **decisions: Any) -> None:
+        """Put decisions on the disk.
+
+        Args:
+            decisions: JSON-compatible, by name.
+
+        Raises:
+            OutputError: If that fails.
+        """
+        self._journal["kept"] = {**self._journal["kept"], **decisions}
+        write_json(self.folder / _JOURNAL, self._journal)
+
+    def kept_array(self, name: str) -> npt.NDArray[np.float32] | None:
+        """Return an array of an earlier start; None if there is none.
+
+        Args:
+            name: Its name.
+        """
+        path = self.folder / f"{name}.npy"
+        if not path.exists():
+            return None
+        found: npt.NDArray[np.float32] = np.load(path, allow_pickle=False)
+        return found
+
+    def keep_array(self, name: str, array: Array) -> None:
+        """Put an array on the disk.
+
+        Args:
+            name: Its name.
+            array: Float32.
+
+        Raises:
+            OutputError: If that fails.
+        """
+        with replacing(self.folder / f"{name}.npy") as part, part.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    def finished(self) -> list[slice]:
+        """Return the ranges of slices that are on the disk, ascending."""
+        return [span for span, _ in self._files()]
+
+    def missing(self) -> list[slice]:
+        """Return the ranges of slices that are not, ascending."""
+        gaps, start = [], 0
+        for span in [*self.finished(), slice(self.shape[0], self.shape[0])]:
+            if span.start > start:
+                gaps.append(slice(start, span.start))
+            start = max(start, span.stop)
+        return gaps
+
+    def _files(self) -> list[tuple[slice, Path]]:
+        found = []
+        for path in self.folder.glob("labels-*-*.z"):
+            _, start, stop = path.stem.split("-")
+            found.append((slice(int(start), int(stop)), path))
+        return sorted(found, key=lambda entry: entry[0].start)
+
+    def put(self, z0: int, slices: Sequence[bytes], *, note: Mapping[str, Any]) -> None:
+        """Put slices on the disk; when it returns they are finished. Thread-safe.
+
+        Args:
+            z0: Index of the first.
+            slices: Labels (y, x) of each, compressed by zlib.
+            note: Counts that belong to them, JSON-compatible.
+
+        Raises:
+            OutputError: If that fails.
+        """
+        head = {
+            "schema": SCHEMA,
+            "plane": list(self.shape[1:]),
+            "sizes": [len(data) for data in slices],
+            "crc32": [zlib.crc32(data) for data in slices],
+            "note": note,
+        }
+        path = self.folder / f"labels-{z0:08d}-{z0 + len(slices):08d}.z"
+        mend = "run the same command again to go on: what is finished is kept"
+        full = f"make room if the disk is full; {mend}"
+        with replacing(path, mend=full) as part, part.open("wb") as file:
+            file.write(json.dumps(head).encode() + b"\n")
+            file.writelines(slices)
+
+    def notes(self) -> Iterator[Mapping[str, Any]]:
+        """Give the counts that belong to what is finished."""
+        for _, path in self._files():
+            with path.open("rb") as file:
+                yield json.loads(file.readline())["note"]
+
+    def slices(self) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+        """Give the finished labels, slice by slice, ascending; holds one slice.
+
+        Yields:
+            Index and labels (1, y, x).
+
+        Raises:
+            OutputError: If a file was damaged; it is removed, so that the next start makes it anew.
+        """
+        for span, path in self._files():
+            with path.open("rb") as file:
+                head = json.loads(file.readline())
+                for i, (size, crc) in enumerate(zip(head["sizes"], head["crc32"], strict=True)):
+                    data = file.read(size)
+                    if len(data) != size or zlib.crc32(data) != crc:
+                        break
+                    plane = np.frombuffer(zlib.decompress(data), np.uint8)
+                    yield span.start + i, plane.reshape(1, *self.shape[1:])
+                else:
+                    continue
+            remove(path)
+            raise OutputError(
+                f"finished labels (slices {span.start} to {span.stop - 1}) are damaged on the disk",
+                where=path,
+                mend="run the same command again: they are made anew",
+            )
+
+
+def _changed(journal: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:
+    """Name the sections that differ."""
+    if journal.get("schema") != SCHEMA:
+        return ["version of osteon"]
+    kept = journal.get("identity", {})
+    return [name for name in identity if kept.get(name) != identity[name]]

@@ -1,0 +1,143 @@
+"""What a kept prediction depends on, and the room on the disk that it takes."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from osteon import __version__
+from osteon.backends import Backend
+from osteon.errors import OutputError
+from osteon.files import remove
+from osteon.formats.base import reading
+from osteon.model_file import Model, weights_digest
+from osteon.settings import PredictSettings
+from osteon.volume import Volume
+
+#: Labels that are compressed are planned for as so many times smaller; most are 10 times or more.
+_COMPRESSED = 4
+#: Suffixes whose label volumes are written as plain numbers.
+_PLAIN = (".nrrd", ".nhdr", ".mha", ".mhd", ".nii", ".npy", ".dcm")
+#: Files that only describe another file of the same name, which holds the numbers.
+_HEADERS = (".mhd", ".nhdr", ".hdr")
+
+
+def identity(
+    scan: Path, volume: Volume, model: Model, settings: PredictSettings, *, backend: Backend
+) -> dict[str, Any]:
+    """Describe all that the labels of a scan depend on.
+
+    Files are told by name, size and time of change, not read.
+
+    Args:
+        scan: The file or folder.
+        volume: The scan.
+        model: The model.
+        settings: How it is predicted.
+        backend: Its network, ready to run.
+
+    Returns:
+        Sections by what they are called to a person, JSON-compatible.
+
+    Raises:
+        InputError: If a file of the scan is gone.
+    """
+    return {
+        "scan": {
+            "path": str(scan.resolve()),
+            "files": _files(scan),
+            "shape": list(volume.shape),
+            "dtype": str(volume.dtype),
+            "geometry": asdict(volume.geometry),
+        },
+        "model": {"weights": weights_digest(model.weights), "spec": model.spec.as_dict()},
+        "settings": {"chosen": settings.model_dump(mode="json"), "backend": backend.description},
+        "version of osteon": __version__,
+    }
+
+
+def _files(scan: Path) -> str:
+    if scan.is_dir():
+        files = sorted(path for path in scan.rglob("*") if path.is_file())
+    else:
+        files = [scan]
+        if scan.suffix.lower() in _HEADERS:
+            files = sorted(p for p in scan.parent.glob("*") if p.stem == scan.stem and p.is_file())
+    digest = hashlib.sha256()
+    for path in files:
+        with reading(path):
+            status = path.stat()
+        line = f"{path.name}|{status.st_size}|{status.st_mtime_ns}\n"
+        digest.update(line.encode("utf-8", errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class DiskPlan:
+    """The room on the disk that a prediction takes beside its target, in bytes.
+
+    Attributes:
+        kept: Finished labels in the work area, at most.
+        labels: The label volume.
+        free: What is free.
+    """
+
+    kept: int
+    labels: int
+    free: int
+
+
+def plan_disk(target: Path, volume: Volume, *, missing: int) -> DiskPlan:
+    """Plan the room that a prediction takes, and refuse what cannot fit.
+
+    Args:
+        target: The label volume.
+        volume: The scan.
+        missing: Slices that are not finished yet.
+
+    Returns:
+        The plan; labels that are compressed are planned for as 4 times smaller than their voxels.
+
+    Raises:
+        OutputError: If there is too little room.
+    """
+    depth, height, width = volume.shape
+    plain = target.suffix.lower() in _PLAIN
+    plan = DiskPlan(
+        missing * height * width // _COMPRESSED,
+        depth * height * width // (1 if plain else _COMPRESSED),
+        _free(target),
+    )
+    needed = plan.kept + plan.labels
+    if needed > plan.free:
+        raise OutputError(
+            f"the labels may take {needed / 2**20:.0f} MiB, and the disk has "
+            f"{plan.free / 2**20:.0f} MiB left",
+            where=target,
+            mend="make room, or choose a place on another disk for --out",
+        )
+    return plan
+
+
+def sweep(target: Path) -> None:
+    """Remove what a killed command had begun to write beside a target.
+
+    Args:
+        target: The label volume, whose work area is locked: nobody else is writing it.
+    """
+    begun = re.compile(rf"\.{re.escape(target.name)}\.\d+-\d+\.part")
+    folder = target.absolute().parent
+    for path in folder.iterdir() if folder.is_dir() else ():
+        if begun.fullmatch(path.name):
+            remove(path)
+
+
+def _free(target: Path) -> int:
+    near = target.absolute().parent
+    while not near.exists():
+        near = near.parent
+    return shutil.disk_usage(near).free
