@@ -159,6 +159,7 @@ def start(
             backend=backend,
             memory=case.memory,
             contiguous=case.contiguous,
+            measure=False,
             **options,  # type: ignore[arg-type]
         )
     return writer, backend.calls

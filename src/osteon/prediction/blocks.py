@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import groupby
 
 import numpy as np
@@ -53,34 +55,47 @@ def run_blocks(
         rows = [
             r for r in rows if r[0].core[0].stop > part.start and r[0].core[0].start < part.stop
         ]
-    for slab, row in zip(_slabs(seen, [row[0].read[0] for row in rows]), rows, strict=True):
-        core = row[0].core[0]
-        shape = (core.stop - core.start, *seen.shape[1:])
-        found: Array = (
-            np.empty(shape, np.uint8)
-            if classes is None
-            else np.empty((classes, *shape), np.float32)
-        )
-        for tile in row:
-            block = normalise(slab[:, tile.read[1], tile.read[2]], statistics)
-            _run_block(block, tile, found, backend=backend, rules=rules)
-        yield core.start, found if classes is None else found.swapaxes(0, 1)
+    with closing(_slabs(seen, [row[0].read[0] for row in rows])) as slabs:
+        for slab, row in zip(slabs, rows, strict=True):
+            core = row[0].core[0]
+            shape = (core.stop - core.start, *seen.shape[1:])
+            found: Array = (
+                np.empty(shape, np.uint8)
+                if classes is None
+                else np.empty((classes, *shape), np.float32)
+            )
+            for tile in row:
+                block = normalise(slab[:, tile.read[1], tile.read[2]], statistics)
+                _run_block(block, tile, found, backend=backend, rules=rules)
+            yield core.start, found if classes is None else found.swapaxes(0, 1)
 
 
-def _slabs(volume: Volume, ranges: Sequence[slice]) -> Iterator[Array]:
-    """Slabs of stored values; what the next shares with one is kept, not read again."""
-    before, slab = slice(0, 0), np.empty((0, *volume.shape[1:]), volume.dtype)
-    for now in ranges:
-        shared = max(0, before.stop - now.start)
-        moved = np.empty((now.stop - now.start, *volume.shape[1:]), volume.dtype)
-        moved[:shared] = slab[slab.shape[0] - shared :]
-        # In steps, so that no second copy of a slab is made while reading.
-        step = max(1, volume.chunks[0])
-        for z in range(now.start + shared, now.stop, step):
-            block = volume.read(slice(z, min(z + step, now.stop)))
-            moved[z - now.start : z - now.start + block.shape[0]] = block
-        before, slab = now, moved
-        yield slab
+def _slabs(volume: Volume, ranges: Sequence[slice]) -> Generator[Array, None, None]:
+    """Slabs of stored values, the next one read while this one is used.
+
+    What the next shares with one is kept, not read again; two are held.
+    """
+    empty = slice(0, 0), np.empty((0, *volume.shape[1:]), volume.dtype)
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="osteon-read") as pool:
+        coming = pool.submit(_slab, volume, ranges[0], *empty)
+        for i, now in enumerate(ranges):
+            slab = coming.result()
+            if i + 1 < len(ranges):
+                coming = pool.submit(_slab, volume, ranges[i + 1], now, slab)
+            yield slab
+
+
+def _slab(volume: Volume, now: slice, before: slice, slab: Array) -> Array:
+    """Read a slab, but for what it shares with the one before."""
+    shared = max(0, before.stop - now.start)
+    moved = np.empty((now.stop - now.start, *volume.shape[1:]), volume.dtype)
+    moved[:shared] = slab[slab.shape[0] - shared :]
+    # In steps, so that no second copy of a slab is made while reading.
+    step = max(1, volume.chunks[0])
+    for z in range(now.start + shared, now.stop, step):
+        block = volume.read(slice(z, min(z + step, now.stop)))
+        moved[z - now.start : z - now.start + block.shape[0]] = block
+    return moved
 
 
 def _run_block(

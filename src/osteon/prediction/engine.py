@@ -18,6 +18,7 @@ from osteon.labels import IGNORE
 from osteon.model_file import Model
 from osteon.prediction.contiguity import Contiguity
 from osteon.prediction.features import Features
+from osteon.prediction.forecast import in_words, seconds_of_network
 from osteon.prediction.job import Job, prepare
 from osteon.prediction.keeping import Keeper
 from osteon.prediction.plan import PredictPlan
@@ -115,7 +116,7 @@ def predict(
     return _outcome(job, counts, since=start)
 
 
-def predict_kept(
+def predict_kept(  # noqa: PLR0913
     model: Model,
     volume: Volume,
     store: Store,
@@ -124,6 +125,7 @@ def predict_kept(
     backend: Backend,
     memory: int,
     contiguous: str = "auto",
+    measure: bool = True,
     reporter: Reporter | None = None,
 ) -> Predicted:
     """Segment a scan by way of a work area: as :func:`predict`, but what is finished is kept.
@@ -140,6 +142,7 @@ def predict_kept(
         backend: The model's network, ready to run.
         memory: As for :func:`predict`.
         contiguous: As for :func:`predict`.
+        measure: Whether to run the network on a small input first, to tell the plan with its time.
         reporter: Told of the progress.
 
     Returns:
@@ -154,6 +157,9 @@ def predict_kept(
         model, volume, backend=backend, memory=memory, contiguous=contiguous, reporter=reporter,
         store=store,
     )  # fmt: skip
+    left = sum(part.stop - part.start for part in store.missing())
+    if measure and left:
+        reporter.message("predict", in_words(job, seconds_of_network(job, left)))
     _keep_missing(job, store, reporter=reporter)
     for note in store.notes():
         job.doubt.count(note)

@@ -1,0 +1,68 @@
+"""How long a prediction will take, by a short measurement of its network."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+
+from osteon.prediction.job import Job
+from osteon.prediction.plan import input_rules
+
+#: Extent of what is measured: (y, x) in 2D, (z, y, x) in 3D. Larger inputs take as long a voxel.
+PROBE = {2: (256, 256), 3: (64, 64, 64)}
+
+
+def seconds_of_network(job: Job, slices: int) -> float:
+    """Estimate the time that the network takes, by running it twice on a small input.
+
+    Args:
+        job: The prediction.
+        slices: Slices of the scan that are to be labelled.
+
+    Returns:
+        Seconds; a first guess, as other work on the machine and larger inputs change it.
+    """
+    rules, spec, plan = input_rules(job.spec.network), job.spec.network, job.plan
+    whole = job.seen.shape[-spec.dimensions :]
+    within = [
+        n if size is None else min(n, size)
+        for n, size in zip(
+            whole, (plan.depth, plan.tile, plan.tile)[-spec.dimensions :], strict=True
+        )
+    ]
+    padded = rules.pad(np.broadcast_to(np.float32(0), within)).shape
+    extent = [min(n, most) for n, most in zip(within, PROBE[spec.dimensions], strict=True)]
+    small = rules.pad(np.zeros((1, spec.in_channels, *extent), np.float32))
+    job.backend.run(small)
+    start = time.perf_counter()
+    job.backend.run(small)
+    taken = time.perf_counter() - start
+    runs = plan.tiles * (job.seen.shape[0] if spec.dimensions == 2 else 1)
+    share = slices / job.volume.shape[0]
+    return taken * math.prod(padded) / math.prod(small.shape[2:]) * runs * share
+
+
+def in_words(job: Job, seconds: float) -> str:
+    """Describe a plan to a person.
+
+    Args:
+        job: The prediction.
+        seconds: How long the network will take.
+    """
+    plan = job.plan
+    if plan.depth is not None:
+        how = f"{plan.tiles} block(s) of at most {plan.depth} × {plan.tile} × {plan.tile} voxels"
+    elif plan.tile is not None:
+        how = f"{plan.tiles} tiles a slice of at most {plan.tile} × {plan.tile} pixels"
+    else:
+        how = "whole slices"
+    return f"plan: {how}, {plan.memory / 2**20:.0f} MiB of memory, about {_duration(seconds)}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.1f} s"

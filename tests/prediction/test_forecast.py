@@ -1,0 +1,85 @@
+"""The plan is told before the work, with a time from what the network was seen to do."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from osteon.events import Reporter
+from osteon.model_file import Model
+from osteon.prediction.forecast import in_words, seconds_of_network
+from osteon.prediction.job import Job, prepare
+from osteon.volume import Array, ArrayVolume
+
+from .faking import MODEL, NETWORK, PLENTY, SPEC, FakeBackend, Images, noise
+
+VOLUMETRIC = Model(replace(SPEC, mode="3D", network=replace(NETWORK, dimensions=3)), {})
+#: Seconds a voxel.
+PACE = 1e-6
+
+
+@dataclass
+class Paced:
+    """Takes as long a voxel, whatever it gets; time is counted, not spent."""
+
+    dimensions: int = 2
+    bytes_per_pixel: int = 200
+    description: str = "paced"
+    clock: float = 0.0
+
+    def run(self, batch: Images) -> Images:
+        fake = FakeBackend(dimensions=self.dimensions)
+        self.clock += batch.size * PACE
+        return fake.run(batch)
+
+    def labels(self, batch: Images) -> Array:
+        return self.run(batch).argmax(1).astype(np.uint8)
+
+
+def job_of(
+    model: Model, shape: tuple[int, int, int], memory: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[Job, Paced]:
+    paced = Paced(model.spec.network.dimensions)
+    monkeypatch.setattr(time, "perf_counter", lambda: paced.clock)
+    volume = ArrayVolume(noise(shape))
+    made: Any = prepare(model, volume, backend=paced, memory=memory, reporter=Reporter())
+    return made, paced
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "memory"),
+    [
+        (MODEL, (5, 70, 300), PLENTY),
+        (MODEL, (3, 500, 700), 700 * 500 * 21 + 384**2 * 200),
+        (VOLUMETRIC, (70, 90, 50), PLENTY),
+        (VOLUMETRIC, (131, 167, 171), 230 * 2**20),
+    ],
+    ids=["slices", "tiles", "block", "blocks"],
+)
+def test_the_time_is_that_of_all_inputs(
+    model: Model, shape: tuple[int, int, int], memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, paced = job_of(model, shape, memory, monkeypatch)
+    expected = seconds_of_network(job, shape[0])
+    paced.clock = 0.0
+    for _ in job.labels(slice(0, shape[0])):
+        pass
+    # Tiles and blocks at the end of an axis are smaller than planned for.
+    assert paced.clock <= expected * (1 + 1e-9)
+    assert expected < 2 * paced.clock
+    assert (job.plan.tiles > 1) == (memory != PLENTY)
+    assert seconds_of_network(job, 1) == pytest.approx(expected / shape[0])
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(3.21, "about 3.2 s"), (90, "about 1.5 min"), (9000, "about 2.5 h")]
+)
+def test_a_plan_in_words(seconds: float, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, _ = job_of(MODEL, (2, 40, 40), PLENTY, monkeypatch)
+    said = in_words(job, seconds)
+    assert said.startswith("plan: whole slices, ")
+    assert said.endswith(words)
