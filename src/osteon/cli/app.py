@@ -153,10 +153,11 @@ def predict(
         ),
     ],
     model: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--model",
-            help="Model file (model.safetensors), or the name of a model that comes with osteon.",
+            help="Model file (model.safetensors), or the name of a model that comes with osteon. "
+            "Given several times: the mean of the models' class probabilities.",
             show_default=DEFAULT_MODEL,
         ),
     ] = None,

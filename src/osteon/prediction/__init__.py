@@ -7,6 +7,7 @@ and the labels come back on the scan's own grid. What is held is planned before 
 
 from __future__ import annotations
 
+from osteon.prediction.averaging import AveragedBackend, check_together
 from osteon.prediction.checks import check_ranges
 from osteon.prediction.engine import Predicted, predict, predict_kept
 from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
@@ -15,12 +16,14 @@ from osteon.prediction.store import Store, work_area
 
 __all__ = [
     "HALO",
+    "AveragedBackend",
     "ContextPlan",
     "PredictPlan",
     "Predicted",
     "PredictionStopped",
     "Store",
     "check_ranges",
+    "check_together",
     "plan_prediction",
     "predict",
     "predict_kept",

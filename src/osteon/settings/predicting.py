@@ -32,6 +32,12 @@ class PredictSettings(Settings):
         "in each slice on its own.",
     )
 
+    views: Literal[1, 4, 8] = Field(
+        1,
+        description="Views of each input whose class probabilities are averaged: 4 mirrors it "
+        "along y and x, 8 turns it by 90° as well. The time goes up as many times.",
+    )
+
     @field_validator("backend")
     @classmethod
     def _backend(cls, value: str) -> str:

@@ -15,7 +15,15 @@ from osteon.events import Reporter
 from osteon.files import parse_memory
 from osteon.formats import open_volume, open_writer
 from osteon.model_file import Model, load_model
-from osteon.prediction import Predicted, Store, predict_kept, work_area
+from osteon.prediction import (
+    AveragedBackend,
+    Predicted,
+    Store,
+    check_ranges,
+    check_together,
+    predict_kept,
+    work_area,
+)
 from osteon.settings import PredictSettings
 from osteon.tables.shipped import find_model
 from osteon.volume import Volume, VolumeWriter
@@ -58,7 +66,7 @@ def predict(
     scans: Sequence[str | Path],
     *,
     out: str | Path,
-    model: str | Path | None = None,
+    model: str | Path | Sequence[str | Path] | None = None,
     settings: PredictSettings | None = None,
     voxel_size: float | None = None,
     overwrite: bool = False,
@@ -76,6 +84,7 @@ def predict(
         out: With one scan: the label volume (the suffix says the format, none: a folder of TIFF
             slices). With several: a folder; each result is named after its scan.
         model: A model file, or the name of a model that comes with osteon; None: ``bone-pores``.
+            Several (such as folds): the mean of their class probabilities.
         settings: Backend, device, precision, memory.
         voxel_size: Voxel size of the scans in µm, along all axes, in place of what their files
             say; models that have a voxel size of their own need it.
@@ -94,15 +103,16 @@ def predict(
     parse_memory(settings.memory)  # a wrong one is told before anything is loaded
     _check_size(voxel_size)
     targets = _targets([Path(s) for s in scans], Path(out))
-    loaded = load_model(find_model(model))
-    backend = open_backend(loaded.spec.network, loaded.weights, settings)
-    reporter.message("predict", f"model {loaded.spec.name}, {backend.description}")
+    models = _models(model)
+    backend = _backend(models, settings)
+    names = ", ".join(one.spec.name for one in models)
+    reporter.message("predict", f"model {names}, {backend.description}")
     runs = []
     for scan, target in targets:
         try:
             volume = _sized(open_volume(scan), voxel_size)
             predicted = _labelled(
-                scan, target, volume, loaded, settings=settings, backend=backend,
+                scan, target, volume, models, settings=settings, backend=backend,
                 overwrite=overwrite, reporter=reporter,
             )  # fmt: skip
             runs.append(PredictionRun(scan, target, predicted))
@@ -116,11 +126,25 @@ def predict(
     return runs
 
 
+def _models(names: str | Path | Sequence[str | Path] | None) -> list[Model]:
+    several = [names] if names is None or isinstance(names, str | Path) else list(names)
+    models = [load_model(find_model(name)) for name in several or [None]]
+    check_together(models)
+    return models
+
+
+def _backend(models: Sequence[Model], settings: PredictSettings) -> Backend:
+    members = [open_backend(one.spec.network, one.weights, settings) for one in models]
+    if len(members) == settings.views == 1:
+        return members[0]
+    return AveragedBackend(members, views=settings.views, classes=len(models[0].spec.labels))
+
+
 def _labelled(
     scan: Path,
     target: Path,
     volume: Volume,
-    model: Model,
+    models: Sequence[Model],
     *,
     settings: PredictSettings,
     backend: Backend,
@@ -128,12 +152,16 @@ def _labelled(
     reporter: Reporter,
 ) -> Predicted:
     """Label one scan, or go on where an earlier command ended."""
+    model = models[0]
 
     def open_target() -> VolumeWriter:
         return open_writer(target, like=volume, labels=model.spec.labels, overwrite=overwrite)
 
+    for other in models[1:]:
+        if other.spec.ranges != model.spec.ranges:
+            check_ranges(volume, other.spec.ranges)
     open_target().abort()  # what cannot be written is told now, not after the work
-    depends = identity(scan, volume, model, settings, backend=backend)
+    depends = identity(scan, volume, models, settings, backend=backend)
     area = work_area(target)
     with Store(area, shape=volume.shape, identity=depends, restart=overwrite) as store:
         sweep(target)
@@ -149,7 +177,7 @@ def _labelled(
             memory=parse_memory(settings.memory), contiguous=settings.contiguous,
             reporter=reporter,
         )  # fmt: skip
-        _record(target, scan, model, predicted)
+        _record(target, scan, models, predicted)
         store.discard()
     return predicted
 
@@ -239,7 +267,7 @@ def _name(scan: Path) -> str:
     return name if scan.is_dir() and scan.suffix != ".zarr" else scan.stem
 
 
-def _record(target: Path, scan: Path, model: Model, predicted: Predicted) -> None:
+def _record(target: Path, scan: Path, models: Sequence[Model], predicted: Predicted) -> None:
     if not target.exists():
         raise InputError("the label volume vanished while its record was written", where=target)
     write_json(
@@ -249,13 +277,18 @@ def _record(target: Path, scan: Path, model: Model, predicted: Predicted) -> Non
             "kind": "prediction",
             "made": now(),
             "scan": str(scan.absolute()),
-            "model": {
-                "name": model.spec.name,
-                "file": str(model.path),
-                "weights_sha256": model.spec.weights_sha256,
-            },
+            "model": _described(models[0]),
+            **({"mean_with": [_described(m) for m in models[1:]]} if models[1:] else {}),
             **predicted.as_dict(),
             "versions": versions(),
             "machine": machine(),
         },
     )
+
+
+def _described(model: Model) -> dict[str, str]:
+    return {
+        "name": model.spec.name,
+        "file": str(model.path),
+        "weights_sha256": model.spec.weights_sha256,
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,12 @@ _HEADERS = (".mhd", ".nhdr", ".hdr")
 
 
 def identity(
-    scan: Path, volume: Volume, model: Model, settings: PredictSettings, *, backend: Backend
+    scan: Path,
+    volume: Volume,
+    models: Sequence[Model],
+    settings: PredictSettings,
+    *,
+    backend: Backend,
 ) -> dict[str, Any]:
     """Describe all that the labels of a scan depend on.
 
@@ -36,7 +42,7 @@ def identity(
     Args:
         scan: The file or folder.
         volume: The scan.
-        model: The model.
+        models: The model, or those that are averaged.
         settings: How it is predicted.
         backend: Its network, ready to run.
 
@@ -54,7 +60,9 @@ def identity(
             "dtype": str(volume.dtype),
             "geometry": asdict(volume.geometry),
         },
-        "model": {"weights": weights_digest(model.weights), "spec": model.spec.as_dict()},
+        "model": [
+            {"weights": weights_digest(one.weights), "spec": one.spec.as_dict()} for one in models
+        ],
         "settings": {"chosen": settings.model_dump(mode="json"), "backend": backend.description},
         "version of osteon": __version__,
     }
