@@ -52,5 +52,10 @@ BACKENDS = Table(
             "PyTorch on the CPU, an NVIDIA GPU (CUDA) or an Apple GPU (MPS)",
             "osteon.backends.torch_backend:TorchBackend",
         ),
+        Row(
+            "openvino",
+            'OpenVINO on the CPU, in fp32 (pip install "osteon[fast]")',
+            "osteon.backends.openvino_backend:OpenVinoBackend",
+        ),
     ),
 )
