@@ -14,6 +14,7 @@ from osteon.cli.cache import cache_app
 from osteon.cli.console import Console, Say, report_error
 from osteon.cli.convert import model_convert as _model_convert  # noqa: F401 (registers itself)
 from osteon.cli.datasets import dataset_app
+from osteon.cli.measuring import measure
 from osteon.cli.models import model_app
 from osteon.cli.options import (
     AsJson,
@@ -22,10 +23,11 @@ from osteon.cli.options import (
     Overwrite,
     Set,
     SettingsFile,
+    remap_of,
     run_command,
     settings_of,
 )
-from osteon.cli.settings_help import FitCommand, PredictCommand
+from osteon.cli.settings_help import FitCommand, MeasureCommand, PredictCommand
 from osteon.cli.simulating import simulate_app
 from osteon.errors import ExitCode, Stopped, UsageError
 from osteon.tables.shipped import DEFAULT_MODEL
@@ -242,8 +244,8 @@ def evaluate(
 
         options = workflows.EvaluateOptions(
             slices=_range(slices),
-            remap=_remap("--remap", remap),
-            labels_remap=_remap("--labels-remap", labels_remap),
+            remap=remap_of("--remap", remap),
+            labels_remap=remap_of("--labels-remap", labels_remap),
             scan=scan,
         )
         run = workflows.evaluate(
@@ -260,6 +262,9 @@ def evaluate(
         return run.as_dict()
 
     run_command("evaluate", work, as_json=as_json, events=events)
+
+
+app.command("measure", cls=MeasureCommand)(measure)
 
 
 @app.command()
@@ -294,22 +299,6 @@ def _range(text: str | None) -> tuple[int, int] | None:
             mend="give the first slice and the one after the last, such as 96:128",
         )
     return int(first), int(last)
-
-
-def _remap(option: str, items: list[str] | None) -> dict[int, str] | None:
-    if not items:
-        return None
-    out: dict[int, str] = {}
-    for item in items:
-        value, _, name = (part.strip() for part in item.partition("="))
-        if not value.isdecimal() or not name:
-            raise UsageError(
-                f"'{item}' is not of the form VALUE=CLASS", where=option, mend="such as 255=bone"
-            )
-        if int(value) in out:
-            raise UsageError(f"the value {int(value)} is given twice", where=option)
-        out[int(value)] = name
-    return out
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

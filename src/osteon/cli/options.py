@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from osteon.cli.console import Console, Say, print_json, report_error
-from osteon.errors import ExitCode, OsteonError
+from osteon.errors import ExitCode, OsteonError, UsageError
 
 OutDir = Annotated[Path, typer.Option("--out", help="Folder for the result.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an existing result.")]
@@ -73,3 +73,31 @@ def settings_of(kind: str, file: Path | None, overrides: list[str] | None, **nam
     given = [f"{key}={value}" for key, value in named.items() if value is not None]
     chosen = getattr(osteon.settings, kind)
     return osteon.settings.load_settings(chosen, file, overrides=[*(overrides or []), *given])
+
+
+def remap_of(option: str, items: list[str] | None) -> dict[int, str] | None:
+    """Read what values of labels stand for.
+
+    Args:
+        option: Name of the option, for messages.
+        items: What it gave, each ``VALUE=CLASS``.
+
+    Returns:
+        Value → name of the class; None if nothing was given.
+
+    Raises:
+        UsageError: If an item is not of that form, or a value is given twice.
+    """
+    if not items:
+        return None
+    out: dict[int, str] = {}
+    for item in items:
+        value, _, name = (part.strip() for part in item.partition("="))
+        if not value.isdecimal() or not name:
+            raise UsageError(
+                f"'{item}' is not of the form VALUE=CLASS", where=option, mend="such as 255=bone"
+            )
+        if int(value) in out:
+            raise UsageError(f"the value {int(value)} is given twice", where=option)
+        out[int(value)] = name
+    return out

@@ -35,6 +35,12 @@ class PredictCommand(_Command):
     settings = "PredictSettings"
 
 
+class MeasureCommand(_Command):
+    """A command with the settings of a measurement."""
+
+    settings = "MeasureSettings"
+
+
 class SimulateCommand(_Command):
     """A command with the settings of a simulation."""
 

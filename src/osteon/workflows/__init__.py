@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from osteon.workflows.demonstrating import Demonstration, demo
     from osteon.workflows.evaluating import EvaluateOptions, EvaluationRun, evaluate
     from osteon.workflows.fitting import FitRun, fit
+    from osteon.workflows.measuring import MeasureOptions, MeasureRun, measure
     from osteon.workflows.predicting import PredictionRun, predict
     from osteon.workflows.preparing import check_dataset, new_dataset
     from osteon.workflows.previewing import Preview, preview_dataset
@@ -19,12 +20,15 @@ __all__ = [
     "EvaluateOptions",
     "EvaluationRun",
     "FitRun",
+    "MeasureOptions",
+    "MeasureRun",
     "PredictionRun",
     "Preview",
     "check_dataset",
     "demo",
     "evaluate",
     "fit",
+    "measure",
     "new_dataset",
     "predict",
     "preview_dataset",
@@ -39,12 +43,15 @@ _HOMES = {
     "EvaluateOptions": "evaluating",
     "EvaluationRun": "evaluating",
     "FitRun": "fitting",
+    "MeasureOptions": "measuring",
+    "MeasureRun": "measuring",
     "PredictionRun": "predicting",
     "Preview": "previewing",
     "check_dataset": "preparing",
     "demo": "demonstrating",
     "evaluate": "evaluating",
     "fit": "fitting",
+    "measure": "measuring",
     "new_dataset": "preparing",
     "predict": "predicting",
     "preview_dataset": "previewing",
