@@ -15,6 +15,7 @@ PAGES = (
     ["fit"],
     ["predict"],
     ["evaluate"],
+    ["measure"],
     ["demo"],
     ["dataset"],
     ["dataset", "new"],
@@ -55,7 +56,9 @@ def test_no_help_page_imports_anything_heavy() -> None:
     for page, text in zip(PAGES, texts, strict=True):
         assert f"Usage: {' '.join(['osteon', *page])}" in text
         assert max(len(line) for line in text.splitlines()) <= 80
-    fit, predict, simulate = (texts[PAGES.index(p)] for p in (["fit"], ["predict"], PAGES[10]))
+    fit, predict, simulate = (
+        texts[PAGES.index(p)] for p in (["fit"], ["predict"], ["simulate", "cohort"])
+    )
     assert "training.max_minutes = none" in fit
     assert "in pixels" in fit
     assert "precision = auto" in predict
@@ -77,7 +80,7 @@ def test_help_takes_less_than_a_second() -> None:
     assert min(seconds() for _ in range(3)) < limit
 
 
-@pytest.mark.parametrize("module", ["preparing", "evaluating", "simulating"])
+@pytest.mark.parametrize("module", ["preparing", "evaluating", "measuring", "simulating"])
 def test_stages_without_a_network_do_without_torch(module: str) -> None:
     code = f"import sys, osteon.workflows.{module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -18,6 +18,7 @@ LIGHT = (
     "osteon.reports",
     "osteon.simulation",
     "osteon.evaluation",
+    "osteon.morphometry",
 )
 
 
@@ -43,8 +44,9 @@ def test_torch_would_be_noticed() -> None:
 
 def test_settings_know_every_choice_without_torch() -> None:
     code = """
-from osteon.settings import FitSettings, PredictSettings, SimulateSettings, settings_help
-for kind in (FitSettings, PredictSettings, SimulateSettings):
+from osteon.settings import FitSettings, MeasureSettings, PredictSettings, SimulateSettings
+from osteon.settings import settings_help
+for kind in (FitSettings, MeasureSettings, PredictSettings, SimulateSettings):
     assert len(settings_help(kind)) > 4
 """
     assert imported(code).isdisjoint({*HEAVY, "numpy"})

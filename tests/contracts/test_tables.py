@@ -46,7 +46,7 @@ CHOSEN_BY: dict[str, tuple[type[Any], str]] = {
     "augmentations": (FitSettings, "augmentation.preset"),
     "backends": (PredictSettings, "backend"),
 }
-NOT_SETTINGS = {"formats", "metrics"}
+NOT_SETTINGS = {"formats", "measures", "metrics"}
 CHOICES = [p for p in ROWS if p.values[0].name in CHOSEN_BY]  # type: ignore[union-attr]
 
 

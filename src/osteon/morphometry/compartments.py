@@ -77,12 +77,15 @@ def _opened(mask: Mask, spacing: Spacing, radius: float) -> Mask:
 
 
 def _closed(mask: Mask, spacing: Spacing, radius: float) -> Mask:
-    """Dilate and erode by a ball; edges of the image are not surface."""
-    grown: Mask = squared_distance(~mask, spacing) <= radius**2
-    if grown.all():
-        return grown
+    """Dilate and erode by a ball; beyond the image goes on what is at its edge."""
+    # Room for what the dilation adds: it must not be held up by the end of the array, or the
+    # erosion would not take it back.
+    room = [int(radius / size) + 2 for size in spacing]
+    padded = np.pad(mask, [(n, n) for n in room], mode="edge")
+    grown: Mask = squared_distance(~padded, spacing) <= radius**2
     shrunk: Mask = squared_distance(grown, spacing) > radius**2
-    return shrunk | mask
+    inner = tuple(slice(n, -n) for n in room)
+    return shrunk[inner] | mask
 
 
 def _large(mask: Mask, share: float) -> Mask:
