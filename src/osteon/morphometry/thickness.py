@@ -10,8 +10,9 @@ spheres paint get the mean of their inner neighbours, and the background is cut 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from itertools import product
+from typing import Any
 
 import edt
 import numpy as np
@@ -66,9 +67,16 @@ def squared_distance(mask: Mask, spacing: Spacing) -> Map:
         float32 (z, y, x), between centres of voxels; infinite where there is no background.
     """
     found: Map = edt.edtsq(
-        np.ascontiguousarray(mask), anisotropy=spacing, black_border=False, parallel=1
+        np.ascontiguousarray(mask), anisotropy=spacing, black_border=False, parallel=_cores()
     )
     return found
+
+
+def _cores() -> int:
+    """Return how many cores this process may use; distances do not depend on it."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def local_thickness(
@@ -113,30 +121,38 @@ def local_thickness(
 
 def _clean_surface(values: Map, mask: Mask) -> None:
     """Give painted voxels beside unpainted ones the mean of their inner neighbours, in place."""
-    padded = np.pad(values, 1, constant_values=-1)  # beyond the edge nothing is known
-    unpainted = _grown(padded == 0)
-    points = np.flatnonzero(unpainted & np.pad(mask, 1))
-    if points.size == 0:
-        return
-    inner = np.where(unpainted, 0, np.maximum(padded, 0)).reshape(-1)
-    strides = (padded.shape[1] * padded.shape[2], padded.shape[2], 1)
-    total, count = np.zeros(points.size), np.zeros(points.size)
-    for step in product((-1, 0, 1), repeat=3):
-        near = inner[points + sum(a * b for a, b in zip(step, strides, strict=True))]
-        total += near
-        count += near > 0
-    flat = padded.reshape(-1)
-    found = count > 0
-    flat[points[found]] = total[found] / count[found]
-    values[...] = padded[1:-1, 1:-1, 1:-1]
+    border = _grown(values == 0)  # nothing is known beyond the edge: it is not unpainted
+    surface = border & mask
+    inner = ~border  # what is painted all around
+    total = _box_sums(np.where(inner, values, np.float32(0)))
+    count = _box_sums(inner.astype(np.uint8))
+    at = np.flatnonzero(surface & (count > 0))
+    values.reshape(-1)[at] = total.reshape(-1)[at] / count.reshape(-1)[at]
+
+
+def _box_sums(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sum over a voxel and its 26 neighbours, 0 beyond the edge."""
+    for axis in range(3):
+        sums = values.copy()
+        low, high = _ends(axis)
+        sums[low] += values[high]
+        sums[high] += values[low]
+        values = sums
+    return values
+
+
+def _ends(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return all but the last, and all but the first, along an axis."""
+    low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
+    high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
+    return low, high
 
 
 def _grown(mask: Mask) -> Mask:
     """Return the voxels that are in a mask or among the 26 neighbours of one that is."""
     for axis in range(3):
         grown = mask.copy()
-        low = tuple(slice(None, -1) if a == axis else slice(None) for a in range(3))
-        high = tuple(slice(1, None) if a == axis else slice(None) for a in range(3))
+        low, high = _ends(axis)
         grown[low] |= mask[high]
         grown[high] |= mask[low]
         mask = grown
