@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from osteon.morphometry import local_thickness, mid_axes
+from osteon.morphometry.painting import paint
 from osteon.morphometry.ridge import distance_ridge
 from osteon.morphometry.thickness import squared_distance
 
@@ -140,6 +141,17 @@ def test_the_ridge_leaves_spheres_out_and_changes_nothing() -> None:
     assert len(spheres.classes) < np.count_nonzero(mask) / 2
     plain = local_thickness(mask, clean=False)
     np.testing.assert_allclose(plain, np.where(mask, painted(mask, CUBIC), 0), rtol=1e-6)
+
+
+def test_a_structure_across_three_slabs_is_painted_as_a_whole() -> None:
+    mask = foam((61, 25, 27), seed=6, share=0.6)
+    for spacing in SPACINGS:
+        squared = squared_distance(mask, spacing)
+        one = distance_ridge(squared, spacing)
+        three = distance_ridge(squared, spacing, threads=3)
+        np.testing.assert_array_equal(one.classes, three.classes)
+        np.testing.assert_array_equal(paint(three, threads=3), paint(one))
+        assert 2 * np.sqrt(one.squared[-1]) / spacing[0] / 2 < 61 // 3  # there were three slabs
 
 
 def test_edges_of_the_image_are_no_surface() -> None:

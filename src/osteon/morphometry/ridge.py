@@ -8,6 +8,7 @@ spheres contain which is counted on the voxels themselves, so the result is exac
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import product
 
@@ -40,7 +41,9 @@ class Spheres:
     classes: npt.NDArray[np.int64]
 
 
-def distance_ridge(squared: npt.NDArray[np.float32], spacing: Spacing) -> Spheres:
+def distance_ridge(
+    squared: npt.NDArray[np.float32], spacing: Spacing, *, threads: int = 1
+) -> Spheres:
     """Find the centres of spheres that are not within a neighbour's sphere.
 
     Neighbours are those across a face or an edge. Memory: about 4 bytes a voxel and 40 a voxel of
@@ -49,6 +52,7 @@ def distance_ridge(squared: npt.NDArray[np.float32], spacing: Spacing) -> Sphere
     Args:
         squared: (z, y, x) squared distance to the background, 0 in the background.
         spacing: Voxel size along (z, y, x), in the unit of the distance.
+        threads: Threads among which the voxels are divided; the result is the same.
 
     Returns:
         The spheres; none if everything is background.
@@ -62,15 +66,40 @@ def distance_ridge(squared: npt.NDArray[np.float32], spacing: Spacing) -> Sphere
         return Spheres(shape, spacing, np.zeros(0), (nothing,) * 3, nothing)
     radii, classes = _classes(flat.take(points), spacing)
     strides = (padded.shape[1] * padded.shape[2], padded.shape[2], 1)
-    for step, least in _containing(radii, spacing):
-        needed = least.take(classes)
-        for signs in product(*((s, -s) if s else (0,) for s in step)):
-            offset = sum(a * b for a, b in zip(signs, strides, strict=True))
-            kept = np.flatnonzero(flat.take(points + offset) < needed)
-            points, classes, needed = points.take(kept), classes.take(kept), needed.take(kept)
+    larger = [
+        (sum(a * b for a, b in zip(signs, strides, strict=True)), least)
+        for step, least in _containing(radii, spacing)
+        for signs in product(*((s, -s) if s else (0,) for s in step))
+    ]
+    points, classes = _uncontained(flat, points, classes, larger=larger, threads=threads)
     z, rest = np.divmod(points, strides[0])
     y, x = np.divmod(rest, strides[1])
     return Spheres(shape, spacing, radii, (z - 1, y - 1, x - 1), classes)
+
+
+def _uncontained(
+    flat: npt.NDArray[np.float32],
+    points: npt.NDArray[np.int64],
+    classes: npt.NDArray[np.int64],
+    *,
+    larger: list[tuple[int, npt.NDArray[np.float32]]],
+    threads: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Drop points that have a neighbour, at an offset, of at least the squared radius needed."""
+
+    def part(
+        chosen: slice,
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        left, kinds = points[chosen], classes[chosen]
+        for offset, least in larger:
+            kept = np.flatnonzero(flat.take(left + offset) < least.take(kinds))
+            left, kinds = left.take(kept), kinds.take(kept)
+        return left, kinds
+
+    ends = [points.size * k // threads for k in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        parts = list(pool.map(part, map(slice, ends[:-1], ends[1:])))
+    return np.concatenate([p for p, _ in parts]), np.concatenate([k for _, k in parts])
 
 
 def _classes(

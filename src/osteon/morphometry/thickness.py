@@ -109,8 +109,8 @@ def local_thickness(
     if mask.all():
         raise ValueError("the structure fills the image: it has no thickness")
     squared = squared_distance(mask, spacing) if squared is None else squared
-    spheres = distance_ridge(squared, spacing)
-    classes = paint(spheres)
+    spheres = distance_ridge(squared, spacing, threads=_cores())
+    classes = paint(spheres, threads=_cores())
     radii = np.concatenate([[0.0], np.sqrt(spheres.squared)])
     values: Map = (_DIAMETER * radii).astype(np.float32)[classes]
     if clean:
