@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,19 @@ import pytest
 
 from osteon.errors import InputError, UsageError
 from osteon.events import Reporter
-from osteon.morphometry import BoneMeasures, MeasureStopped, Sources, local_thickness, measure
+from osteon.morphometry import (
+    BYTES_PER_VOXEL,
+    BoneMeasures,
+    MeasureStopped,
+    Sources,
+    local_thickness,
+    measure,
+)
 from osteon.settings import MeasureSettings, load_settings
 from osteon.tables.measures import MEASURES
 from osteon.volume import ArrayVolume, Geometry
 
-from .shapes import grid, lattice, sphere
+from .shapes import foam, grid, lattice, sphere
 
 
 def chosen(*overrides: str) -> MeasureSettings:
@@ -209,7 +217,7 @@ def test_what_voxels_are_too_coarse_for_is_said() -> None:
     assert found.figures["tb-th"].value is None
     assert not found.figures["tb-th"].resolved
     assert found.figures["tb-sp"].resolved
-    assert "Tb.Th: not resolved" in str(found.row()["notes"])
+    assert "Tb.Th, Tb.Th.SD, Tb.Th.max: not resolved" in str(found.row()["notes"])
     (forced,) = measure(
         core(bone), 10.0, settings=chosen("content=trabecular", "resolved_voxels=0")
     )
@@ -282,3 +290,15 @@ def test_it_stops_when_asked_to() -> None:
     for setting in ("yes", "no"):
         with pytest.raises(MeasureStopped):
             measure(shaft(), 10.0, settings=chosen(f"contiguous={setting}"), reporter=reporter)
+
+
+def test_memory_is_within_what_is_said() -> None:
+    z, y, x = grid((48, 90, 90))
+    labels = np.where(np.hypot(y, x) <= 40, 2, 0).astype(np.uint8)
+    labels[foam(labels.shape, share=0.25) & (labels == 2)] = 1
+    labels[(np.hypot(y, x) <= 40) & (np.hypot(y, x) > 34) & (z < 99)] = 1
+    tracemalloc.start()
+    measure(labels, 10.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < BYTES_PER_VOXEL * labels.size * 1.25  # a small volume has more rim

@@ -23,7 +23,7 @@ DIRECTIONS = 500
 #: Smoothing of bone, in voxels of the coarsest axis: its staircase has the directions of the grid.
 SMOOTHING = 1.0
 #: Gradients that are projected at a time.
-_AT_A_TIME = 1 << 14
+_AT_A_TIME = 1 << 11
 #: Parts of the steepest gradient below which there is no surface.
 _FLAT = 1e-3
 

@@ -33,7 +33,7 @@ from osteon.tables.measures import MEASURES
 from osteon.volume import ArrayVolume, Geometry, Volume, VoxelSize
 
 #: Memory of a measurement at its highest, in bytes a voxel of what is read.
-BYTES_PER_VOXEL = 60
+BYTES_PER_VOXEL = 64
 #: Takes a map of a scan: its name, the box of a bone, values within the box.
 MapSink = Callable[[str, Box, npt.NDArray[Any]], None]
 
@@ -74,7 +74,7 @@ def measure(
 ) -> list[BoneMeasures]:
     """Measure the bones of a label volume, one row a bone.
 
-    Memory: about 60 bytes a voxel of the region's box; of a series of slices that are no
+    Memory: about 64 bytes a voxel of the region's box; of a series of slices that are no
     neighbours in space, one slice.
 
     Args:

@@ -140,9 +140,16 @@ class BoneMeasures:
         }
         for name, figure in self.figures.items():
             out[f"{term_of(name)} [{figure.unit}]"] = figure.value
-        said = [f"{term_of(n)}: {f.note}" for n, f in self.figures.items() if f.note]
-        out["notes"] = "; ".join([*self.notes, *said])
+        out["notes"] = "; ".join([*self.notes, *self.said()])
         return out
+
+    def said(self) -> list[str]:
+        """Return the notes of figures; those of the same words together."""
+        terms: dict[str, list[str]] = {}
+        for name, figure in self.figures.items():
+            if figure.note:
+                terms.setdefault(figure.note, []).append(term_of(name))
+        return [f"{', '.join(names)}: {note}" for note, names in terms.items()]
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible description."""

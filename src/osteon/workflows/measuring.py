@@ -87,14 +87,13 @@ class MeasureRun:
     def format_table(self) -> str:
         """Return the measures as text, one line a measure and a column a bone."""
         heads = ["measure", "unit", *(f"bone {b.bone}" if b.bone else "all" for b in self.bones)]
-        lines, notes = [heads], list(dict.fromkeys(n for b in self.bones for n in b.notes))
+        notes = dict.fromkeys(n for b in self.bones for n in (*b.notes, *b.said()))
+        lines = [heads]
         for name, first in self.bones[0].figures.items():
             term = str(MEASURES.row(name).capabilities["term"])
             cells = [_cell(bone, name) for bone in self.bones]
             unit = "" if first.unit == "1" else first.unit
             lines.append([term, unit, *cells])
-            said = dict.fromkeys(b.figures[name].note for b in self.bones if b.figures[name].note)
-            notes += [f"{term}: {note}" for note in said]
         widths = [max(len(line[k]) for line in lines) for k in range(len(heads))]
         text = [
             "  ".join(
@@ -124,7 +123,7 @@ def measure(
 ) -> MeasureRun:
     """Measure the bones of a label volume.
 
-    The region's box is held in memory, at about 60 bytes a voxel; where neighbouring slices are
+    The region's box is held in memory, at about 64 bytes a voxel; where neighbouring slices are
     not neighbours in space, one slice.
 
     Args:
