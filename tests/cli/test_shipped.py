@@ -52,6 +52,47 @@ def scan(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("folder")
+def test_a_report_shows_slices_and_what_was_warned_of(scan: Path, tmp_path: Path) -> None:
+    out = tmp_path / "labels.tif"
+    sized = ("--voxel-size", "10", "--json", "--set", "contiguous=no")
+    ran = call("predict", scan, "--out", out, *sized, *FP32)
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)["scans"][0]
+    report = tmp_path / "labels.tif.report.html"
+    assert told["report"] == str(report)
+    page = report.read_text(encoding="utf-8")
+    assert page.count("<img") == 2 * 6
+    assert page.count("slice ") >= 6
+    assert 'src="http' not in page
+    for name, voxels in told["voxels"].items():
+        assert name in page
+        assert f"{voxels:,d}" in page
+        # Voxels of 10 µm are 1e-6 mm³.
+        assert f"{voxels * 1e-6:.4g}" in page
+    # Bone of 12 pixels is seen reduced; there is no metal.
+    assert "far brighter than bone" not in page
+
+    assert call("predict", scan, "--out", out, "--overwrite", *sized, *FP32).code == 0
+    report.unlink()
+    ran = call("predict", scan, "--out", out, "--overwrite", "--set", "report=no", *FP32)
+    assert ran.code == 0, ran.err
+    assert not report.exists()
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_report_says_what_was_warned_of(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    flat = np.full((2, 96, 96), 90.0) + rng.normal(0, 4, (2, 96, 96))
+    scan = write_slices(tmp_path / "flat", flat.astype(np.uint8))
+    ran = call("predict", scan, "--out", tmp_path / "labels.tif", *FP32)
+    assert ran.code == 0, ran.err
+    assert "no-bone-like-edges" in ran.err
+    page = (tmp_path / "labels.tif.report.html").read_text(encoding="utf-8")
+    assert "no edges that stand out of the noise" in page
+    assert "The voxel size is unknown" in page
+
+
+@pytest.mark.usefixtures("folder")
 def test_a_scan_is_labelled_without_naming_a_model(scan: Path, tmp_path: Path) -> None:
     out = tmp_path / "labels.tif"
     ran = call("predict", scan, "--out", out, *FP32)

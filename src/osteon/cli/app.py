@@ -199,6 +199,8 @@ def predict(
             total = sum(run.predicted.voxels.values())
             shares = ", ".join(f"{k} {v / total:.1%}" for k, v in run.predicted.voxels.items())
             console.say(f"labels: {run.labels} ({shares}; {run.predicted.seconds:.1f} s)")
+            if run.report is not None:
+                console.say(f"report: {run.report}")
         console.code = predicting.exit_code(runs)
         return {"scans": [run.as_dict() for run in runs]}
 

@@ -38,6 +38,10 @@ class PredictSettings(Settings):
         "along y and x, 8 turns it by 90° as well. The time goes up as many times.",
     )
 
+    report: bool = Field(
+        True, description="Write a report with pictures beside the labels (<name>.report.html)."
+    )
+
     @field_validator("backend")
     @classmethod
     def _backend(cls, value: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from osteon.prediction import (
 from osteon.settings import PredictSettings
 from osteon.tables.shipped import find_model
 from osteon.volume import Volume, VolumeWriter
+from osteon.workflows.predict_report import noted, write_report
 from osteon.workflows.predicting_kept import identity, plan_disk, sweep
 from osteon.workflows.record import check_folder, machine, now, versions, write_json
 
@@ -45,12 +46,14 @@ class PredictionRun:
         labels: Where its labels are; None if it failed.
         predicted: What was found and how; None if it failed.
         error: Why it failed; None if it did not.
+        report: The report; None if it failed or none was asked for.
     """
 
     scan: Path
     labels: Path | None
     predicted: Predicted | None
     error: OsteonError | None = None
+    report: Path | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible description."""
@@ -58,6 +61,7 @@ class PredictionRun:
             "scan": str(self.scan),
             "labels": None if self.labels is None else str(self.labels),
             **(self.predicted.as_dict() if self.predicted else {}),
+            "report": None if self.report is None else str(self.report),
             "error": None if self.error is None else str(self.error),
         }
 
@@ -77,7 +81,8 @@ def predict(
     One that fails does not keep the others from being predicted. What is finished is kept in a
     work area beside the target (``.<name>.osteon-part``) until the labels are whole: after a stop,
     a full disk or a kill the same call goes on from there, to the same labels. Beside each label
-    volume a ``<name>.osteon.json`` says how it was made. Memory: see ``settings.memory``.
+    volume ``<name>.osteon.json`` says how it was made and ``<name>.report.html`` shows slices of
+    it. Memory: see ``settings.memory``.
 
     Args:
         scans: Folders of slices, or files in any known format.
@@ -111,11 +116,18 @@ def predict(
     for scan, target in targets:
         try:
             volume = _sized(open_volume(scan), voxel_size)
-            predicted = _labelled(
-                scan, target, volume, models, settings=settings, backend=backend,
-                overwrite=overwrite, reporter=reporter,
-            )  # fmt: skip
-            runs.append(PredictionRun(scan, target, predicted))
+            with noted() as told:
+                predicted = _labelled(
+                    scan, target, volume, models, settings=settings, backend=backend,
+                    overwrite=overwrite, reporter=reporter,
+                )  # fmt: skip
+            run = PredictionRun(scan, target, predicted)
+            if settings.report:
+                report = write_report(
+                    target, volume, models, predicted, settings=settings, told=told
+                )
+                run = replace(run, report=report)
+            runs.append(run)
         except Stopped:
             raise
         except OsteonError as error:

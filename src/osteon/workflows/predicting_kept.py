@@ -63,7 +63,10 @@ def identity(
         "model": [
             {"weights": weights_digest(one.weights), "spec": one.spec.as_dict()} for one in models
         ],
-        "settings": {"chosen": settings.model_dump(mode="json"), "backend": backend.description},
+        "settings": {
+            "chosen": settings.model_dump(mode="json", exclude={"report"}),
+            "backend": backend.description,
+        },
         "version of osteon": __version__,
     }
 
