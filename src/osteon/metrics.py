@@ -213,6 +213,24 @@ def recall(confusion: Counts) -> Scores:
     return _ratio(hits, true, confusion)
 
 
+def frequency_weighted_iou(confusion: Counts) -> float:
+    """Frequency-weighted IoU: each class counts by its share of the true voxels.
+
+    Long, Shelhamer & Darrell 2015 (10.1109/CVPR.2015.7298965), section 5: sum over classes of
+    t_k IoU_k / sum of t_k, with t_k the true voxels of class k. A class that is not in the truth
+    has no weight.
+
+    Args:
+        confusion: int64 (K, K), rows true classes, columns predicted ones.
+
+    Returns:
+        The score, NaN without a true voxel.
+    """
+    true = confusion.sum(-1)
+    total = int(true.sum())
+    return float(np.nansum(true * iou(confusion)) / total) if total else float("nan")
+
+
 def scores(confusion: Counts) -> dict[str, Scores]:
     """Compute every metric of the table that is made from a confusion matrix, per class.
 

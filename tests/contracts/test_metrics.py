@@ -9,7 +9,11 @@ from osteon import metrics
 from osteon.registry import Row
 from osteon.tables.metrics import METRICS
 
-ROWS = [row for row in METRICS if row.capabilities["source"] == "confusion"]
+ROWS = [
+    row
+    for row in METRICS
+    if row.capabilities["source"] == "confusion" and row.capabilities["per"] == "class"
+]
 
 
 @pytest.fixture(params=ROWS, ids=lambda row: row.name)

@@ -4,11 +4,8 @@ Volumes are streamed, so that memory does not grow with the scan. The rules — 
 what a mean is over, what an absent class counts — are in docs/evaluation.md.
 """
 
-from osteon.evaluation.result import (
-    SCHEMA,
-    Evaluation,
-    ScanEvaluation,
-)
+from osteon.evaluation.result import SCHEMA, Evaluation
+from osteon.evaluation.scan import ScanEvaluation
 from osteon.evaluation.stream import (
     SLAB_BYTES,
     EvaluationStopped,

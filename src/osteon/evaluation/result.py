@@ -4,117 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from osteon.errors import UsageError
+from osteon.evaluation import words
 from osteon.evaluation.files import Row, write_csv, write_json
-from osteon.evaluation.rows import aligned, row, score_rows, size_rows
+from osteon.evaluation.intervals import Interval, bootstrap, by_specimen, caution
+from osteon.evaluation.rows import row, score_rows, size_rows
+from osteon.evaluation.scan import ScanEvaluation
 from osteon.labels import LabelScheme
 from osteon.metrics import (
     MEAN_CLASS,
     MEAN_SCANS,
     POOLED_SCANS,
     Counts,
-    Scores,
+    frequency_weighted_iou,
     mean_defined,
     scores,
 )
 from osteon.tables.metrics import METRICS
-from osteon.volume import VoxelSize
 
 #: Schema of the JSON file.
 SCHEMA = 1
-
-_UM3_PER_MM3 = 1e9
-
-#: Slices with less of a class than this part of the fullest are not typical of the scan.
-_FULL_ENOUGH = 0.1
-
-
-@dataclass(frozen=True)
-class ScanEvaluation:
-    """How the voxels of one scan were labelled.
-
-    Attributes:
-        name: Name of the scan.
-        scheme: The classes.
-        slices: int64 (z, K, K): a confusion matrix for each slice, rows true classes.
-        shape: (z, y, x) in voxels.
-        voxel_size: µm along (z, y, x), None where unknown.
-        ignored: Voxels without a true label: they are not counted.
-        truth_path: Where the truth was read from.
-        labels_path: Where the labels were read from.
-        specimen: The specimen the scan is of; None: the scan stands for itself.
-    """
-
-    name: str
-    scheme: LabelScheme
-    slices: Counts = field(repr=False)
-    shape: tuple[int, int, int]
-    voxel_size: VoxelSize
-    ignored: int
-    truth_path: str = ""
-    labels_path: str = ""
-    specimen: str | None = None
-
-    @cached_property
-    def confusion(self) -> Counts:
-        """int64 (K, K): voxels of the whole scan, rows true classes, columns predicted ones."""
-        total: Counts = self.slices.sum(axis=0, dtype=np.int64)
-        return total
-
-    @cached_property
-    def scores(self) -> dict[str, Scores]:
-        """Metric → float64 (K,), NaN for a class in neither truth nor labels."""
-        return scores(self.confusion)
-
-    @property
-    def voxel_mm3(self) -> float | None:
-        """Volume of a voxel in mm³, None where its size is unknown along an axis."""
-        z, y, x = self.voxel_size
-        return None if z is None or y is None or x is None else z * y * x / _UM3_PER_MM3
-
-    def slice_scores(self, metric: str = "iou") -> Scores:
-        """Score each slice by itself, to show where along z the errors are.
-
-        These are never averaged: the score of the scan is made from its summed counts.
-
-        Args:
-            metric: A metric of the table.
-
-        Returns:
-            float64 (z, K), NaN where a class is in neither truth nor labels of the slice.
-        """
-        return scores(self.slices)[METRICS.row(metric).name]
-
-    def typical_slices(self, name: str = "bone") -> list[tuple[int, str]]:
-        """Choose slices to show by a rule, so that nobody picks the beautiful ones.
-
-        Args:
-            name: The class that counts; the second class of the scheme if there is no such one.
-
-        Returns:
-            Index along z and why: the slices with the median and the lowest IoU of the class,
-            among those with at least a tenth as much of it as the fullest; the slice with most
-            labelled voxels if the truth has none of it.
-        """
-        index = self.scheme.value(name) if name in self.scheme.names else 1
-        name = self.scheme.names[index]
-        true = self.slices[:, index].sum(axis=1)
-        if not true.any():
-            z = int(np.argmax(self.slices.sum(axis=(1, 2))))
-            return [(z, f"The truth has no {name}; this slice has most labelled voxels.")]
-        full = np.flatnonzero(true >= true.max() * _FULL_ENOUGH)
-        order = full[np.argsort(scores(self.slices[full])["iou"][:, index], kind="stable")]
-        median, lowest = int(order[len(order) // 2]), int(order[0])
-        out = [(median, f"The slice with the median {name} IoU.")]
-        if lowest != median:
-            out.append((lowest, f"The slice with the lowest {name} IoU."))
-        return out
 
 
 @dataclass(frozen=True)
@@ -171,6 +86,121 @@ class Evaluation:
         index = self.scheme.value(name)
         return mean_defined([values[index] for values in per_scan])
 
+    @property
+    def specimens(self) -> list[str]:
+        """The specimen of each scan; a scan without one stands for itself."""
+        return [scan.specimen or scan.name for scan in self.scans]
+
+    @cached_property
+    def _more(self) -> dict[tuple[str, str], list[float]]:
+        """(metric, class) → a value a scan, of what is not made from confusion matrices."""
+        out: dict[tuple[str, str], list[float]] = {}
+        for index, scan in enumerate(self.scans):
+            for r in scan.more:
+                key = str(r["metric"]), str(r["class"])
+                out.setdefault(key, [math.nan] * len(self.scans))[index] = float(str(r["value"]))
+        return out
+
+    def per_scan(self, metric: str, name: str) -> list[float]:
+        """Return a figure of each scan.
+
+        Args:
+            metric: A metric of the table, or one of :attr:`ScanEvaluation.more`.
+            name: Name of a class, ``mean`` (over classes) or ``all``.
+
+        Returns:
+            A value a scan; NaN where there is none.
+        """
+        if (metric, name) in self._more:
+            return self._more[metric, name]
+        if metric == "fw_iou":
+            return [frequency_weighted_iou(scan.confusion) for scan in self.scans]
+        values = [scan.scores.get(metric) for scan in self.scans]
+        if name == MEAN_CLASS:
+            return [math.nan if v is None else mean_defined(v)[0] for v in values]
+        index = self.scheme.value(name)
+        return [math.nan if v is None else float(v[index]) for v in values]
+
+    def mean_more(self, metric: str, name: str) -> tuple[float, int]:
+        """Average one of :attr:`ScanEvaluation.more` over the scans.
+
+        Args:
+            metric: The metric.
+            name: The class.
+
+        Returns:
+            The mean and how many scans have a value: (NaN, 0) for none, and where their units
+            differ (µm and voxels do not average).
+        """
+        if self.unit_of(metric) is None:
+            return math.nan, 0
+        return mean_defined(self._more.get((metric, name), []))
+
+    def unit_of(self, metric: str) -> str | None:
+        """Return the unit of one of :attr:`ScanEvaluation.more`; None where scans differ."""
+        units = {str(r["unit"]) for scan in self.scans for r in scan.more if r["metric"] == metric}
+        return units.pop() if len(units) == 1 else None
+
+    def interval(self, metric: str, name: str) -> Interval:
+        """Put a bootstrap interval over specimens around a mean over scans.
+
+        Args:
+            metric: See :meth:`per_scan`.
+            name: See :meth:`per_scan`.
+
+        Returns:
+            The mean and its interval.
+        """
+        return bootstrap(self.per_scan(metric, name), self.specimens)
+
+    def _figures(self) -> list[tuple[str, str, str]]:
+        """Metric, class and unit of all that is averaged over scans."""
+        names = (*self.scheme.names, MEAN_CLASS)
+        out = [(metric, name, "1") for metric in self.scans[0].scores for name in names]
+        out.append(("fw_iou", "all", "1"))
+        units = {key: self.unit_of(key[0]) for key in self._more}
+        return out + [(*key, unit) for key, unit in units.items() if unit is not None]
+
+    def intervals(self) -> list[Row]:
+        """Return every mean over scans with its bootstrap interval over specimens.
+
+        Returns:
+            Rows with ``class``, ``metric``, ``value``, ``low``, ``high`` (NaN with fewer than two
+            specimens), ``unit``, ``scans`` and ``specimens`` (how many have a value).
+        """
+        out: list[Row] = []
+        for metric, name, unit in self._figures():
+            i = self.interval(metric, name)
+            out.append(
+                {
+                    "class": name,
+                    "metric": metric,
+                    "value": i.value,
+                    "low": i.low,
+                    "high": i.high,
+                    "unit": unit,
+                    "scans": i.scans,
+                    "specimens": i.specimens,
+                }
+            )
+        return out
+
+    def specimen_table(self) -> list[Row]:
+        """Return the mean over the scans of each specimen.
+
+        Returns:
+            Rows with ``specimen``, ``class``, ``metric``, ``value``, ``unit`` and ``n`` (how many
+            of its scans have a value).
+        """
+        out: list[Row] = []
+        for metric, name, unit in self._figures():
+            for specimen, (value, n) in by_specimen(
+                self.per_scan(metric, name), self.specimens
+            ).items():
+                r = row(specimen, name, metric, value, unit=unit, n=n)
+                out.append({"specimen": r.pop("scan"), **r})
+        return out
+
     def table(self) -> list[Row]:
         """Return the tidy table: one figure a row.
 
@@ -185,11 +215,20 @@ class Evaluation:
             rows += score_rows(scan.name, scan.scores, self.scheme)
             rows += size_rows(scan.name, scan.confusion, scan.voxel_mm3, self.scheme)
             rows.append(row(scan.name, "all", "ignored_voxels", scan.ignored, unit="voxels"))
+            rows.append(row(scan.name, "all", "fw_iou", frequency_weighted_iou(scan.confusion)))
+            rows += [{**r, "scan": scan.name} for r in scan.more]
         for metric in self.scans[0].scores:
             for name in (*self.scheme.names, None):
                 value, n = self.mean(metric, name)
                 rows.append(row(MEAN_SCANS, name or MEAN_CLASS, metric, value, n=n))
+        value, n = mean_defined(self.per_scan("fw_iou", "all"))
+        rows.append(row(MEAN_SCANS, "all", "fw_iou", value, n=n))
+        for metric, name in self._more:
+            value, n = self.mean_more(metric, name)
+            if (unit := self.unit_of(metric)) is not None:
+                rows.append(row(MEAN_SCANS, name, metric, value, unit=unit, n=n))
         rows += score_rows(POOLED_SCANS, scores(self.pooled), self.scheme)
+        rows.append(row(POOLED_SCANS, "all", "fw_iou", frequency_weighted_iou(self.pooled)))
         rows += size_rows(POOLED_SCANS, self.pooled, self._pooled_voxel_mm3(), self.scheme)
         return rows
 
@@ -225,41 +264,15 @@ class Evaluation:
 
     def notes(self) -> list[str]:
         """Return, in plain words, what a reader of the scores should know."""
-        out = []
-        for scan in self.scans:
-            true, predicted = scan.confusion.sum(1), scan.confusion.sum(0)
-            for c in self.scheme.classes:
-                where = f"{scan.name}: {c.name} is"
-                if true[c.value] == 0 and predicted[c.value] == 0:
-                    out.append(f"{where} in neither truth nor labels; it is left out of the means.")
-                elif true[c.value] == 0:
-                    volume = int(predicted[c.value])
-                    size = scan.voxel_mm3
-                    mm3 = "" if size is None else f" ({volume * size:.4g} mm³)"
-                    out.append(
-                        f"{where} not in the truth but was labelled in {volume:,} voxels{mm3}: "
-                        "it scores 0."
-                    )
-                elif predicted[c.value] == 0:
-                    out.append(f"{where} in the truth but was never labelled: it scores 0.")
-            if scan.ignored:
-                share = scan.ignored / math.prod(scan.shape)
-                out.append(
-                    f"{scan.name}: {scan.ignored:,} voxels ({share:.1%}) have no true label and "
-                    "are not counted."
-                )
-        unknown = [scan.name for scan in self.scans if scan.voxel_mm3 is None]
-        if unknown:
-            of = "all scans" if len(unknown) == len(self.scans) > 1 else ", ".join(unknown)
-            out.append(f"{of}: the voxel size is unknown; volumes are in voxels.")
-        return out
+        return words.notes(self.scans)
 
     def summary(self) -> dict[str, object]:
         """Return the headline figures, JSON-compatible but for NaN.
 
         Returns:
             ``scans`` (how many), ``mean_iou`` and ``bone_iou`` (means over scans),
-            ``pooled_mean_iou`` and ``pooled_bone_iou``, and ``iou`` and ``dice`` by class; the
+            ``pooled_mean_iou`` and ``pooled_bone_iou``, ``bone_iou_interval`` (its ends; NaN with
+            one specimen), ``fw_iou`` (frequency-weighted), and ``iou`` and ``dice`` by class; the
             bone figures are None where no class is called bone.
         """
         pooled = scores(self.pooled)["iou"]
@@ -270,52 +283,23 @@ class Evaluation:
             "bone_iou": None if bone is None else self.mean("iou", "bone")[0],
             "pooled_mean_iou": mean_defined(pooled)[0],
             "pooled_bone_iou": None if bone is None else float(pooled[bone]),
+            "bone_iou_interval": None if bone is None else self._ends("iou", "bone"),
+            "fw_iou": mean_defined(self.per_scan("fw_iou", "all"))[0],
             "iou": {name: self.mean("iou", name)[0] for name in self.scheme.names},
             "dice": {name: self.mean("dice", name)[0] for name in self.scheme.names},
         }
 
+    def _ends(self, metric: str, name: str) -> list[float]:
+        found = self.interval(metric, name)
+        return [found.low, found.high]
+
     def sentences(self) -> list[str]:
         """Return the headline in words."""
-        n = len(self.scans)
-        specimens = len({scan.specimen or scan.name for scan in self.scans})
-        of = f" of {specimens} specimen{'s' if specimens > 1 else ''}" if specimens != n else ""
-        voxels = int(self.pooled.sum())
-        out = [
-            f"The labels of {n} scan{'s' if n > 1 else ''}{of} were compared with the truth, "
-            f"voxel by voxel ({voxels:,} voxels)."
-        ]
-        if "bone" in self.scheme.names:
-            bone = [mean_defined(s.scores["iou"][self.scheme.value("bone")])[0] for s in self.scans]
-            value, scored = mean_defined(bone)
-            if scored:
-                text = f"Bone IoU is {value:.3f}"
-                if scored > 1:
-                    text += f" (lowest {np.nanmin(bone):.3f}, highest {np.nanmax(bone):.3f})"
-                out.append(f"{text}; the mean over classes is {self.mean('iou')[0]:.3f}.")
-            else:
-                out.append("There is no bone in truth or labels.")
-        return out
+        return words.sentences(self)
 
     def format_table(self) -> str:
         """Return a plain-text table to print: a line a scan, then mean and pooled."""
-        names = self.scheme.names
-        head = ["scan", "mean IoU", *(f"IoU {n}" for n in names), "mean Dice", "Dice bone"]
-        if "bone" not in names:
-            head.pop()
-        lines = [(scan.name, scan.scores) for scan in self.scans]
-        if len(lines) > 1:
-            means = {m: np.array([self.mean(m, n)[0] for n in names]) for m in self.scans[0].scores}
-            lines += [(MEAN_SCANS, means), (POOLED_SCANS, scores(self.pooled))]
-        cells = [head]
-        for name, values in lines:
-            mean_iou, mean_dice = (mean_defined(values[m])[0] for m in ("iou", "dice"))
-            if name == MEAN_SCANS:
-                mean_iou, mean_dice = self.mean("iou")[0], self.mean("dice")[0]
-            figures = [mean_iou, *values["iou"], mean_dice]
-            if "bone" in names:
-                figures.append(values["dice"][self.scheme.value("bone")])
-            cells.append([name, *("–" if math.isnan(v) else f"{v:.4f}" for v in figures)])
-        return "\n".join([*aligned(cells), *self.notes()])
+        return words.format_table(self)
 
     def as_dict(self) -> dict[str, object]:
         """Return everything, JSON-compatible but for NaN."""
@@ -338,6 +322,8 @@ class Evaluation:
             ],
             "pooled_confusion": self.pooled.tolist(),
             "rows": self.table(),
+            "intervals": self.intervals(),
+            "intervals_note": caution(len(set(self.specimens))),
         }
 
     def write_csv(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -363,6 +349,14 @@ class Evaluation:
             OutputError: If the file exists or cannot be written.
         """
         write_csv(path, list(self.slice_table()), overwrite=overwrite)
+
+    def write_specimens_csv(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write :meth:`specimen_table` as CSV (UTF-8); see :meth:`write_csv`."""
+        write_csv(path, self.specimen_table(), overwrite=overwrite)
+
+    def write_intervals_csv(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write :meth:`intervals` as CSV (UTF-8); see :meth:`write_csv`."""
+        write_csv(path, self.intervals(), overwrite=overwrite)
 
     def write_json(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write :meth:`as_dict` as JSON, with schema number and version; NaN is null.

@@ -10,7 +10,8 @@ from itertools import permutations
 import numpy as np
 
 from osteon.errors import InputError, Stopped, UsageError, warn
-from osteon.evaluation.result import Evaluation, ScanEvaluation
+from osteon.evaluation.result import Evaluation
+from osteon.evaluation.scan import ScanEvaluation
 from osteon.evaluation.values import LabelReader, Remap, spelled
 from osteon.events import Reporter
 from osteon.labels import BONE_PORES, IGNORE, LabelScheme

@@ -154,6 +154,12 @@ def _tiles(data: EvaluationReport, find: _Lookup) -> Tiles:
 
 def _score_tables(data: EvaluationReport, find: _Lookup) -> list[Block]:
     labels = {row.name: str(row.capabilities.get("label", row.name)) for row in METRICS}
+    labels = {
+        name: label
+        for name, label in labels.items()
+        if METRICS.row(name).capabilities["source"] == "confusion"
+        and METRICS.row(name).capabilities["per"] == "class"
+    }
     metrics = [name for name in labels if find.has(name)]
     names = [MEAN_CLASS, *sorted(data.scheme.names, key=lambda name: name != "bone")]
     lines = list(find.scans)

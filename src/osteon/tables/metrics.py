@@ -2,7 +2,7 @@
 
 Capabilities of a row:
     source: What it is computed from: ``confusion`` (a confusion matrix).
-    per: What it gives one value for: ``class``.
+    per: What it gives one value for: ``class`` or ``scan``.
     unit: Unit of the value; ``1`` for a ratio.
     best: The value of a perfect prediction.
     label: The name in tables and reports.
@@ -37,6 +37,18 @@ METRICS = Table(
             "recall",
             "part of the true voxels that was found: tp/(tp+fn)",
             ("sensitivity",),
+        ),
+        Row(
+            "fw_iou",
+            "IoU of the classes, each by its share of the true voxels",
+            "osteon.metrics:frequency_weighted_iou",
+            {
+                "source": "confusion",
+                "per": "scan",
+                "unit": "1",
+                "best": 1.0,
+                "label": "frequency-weighted IoU",
+            },
         ),
     ),
 )
