@@ -11,6 +11,7 @@ import typer
 
 from osteon import __version__
 from osteon.cli.cache import cache_app
+from osteon.cli.comparing import compare
 from osteon.cli.console import Console, Say, report_error
 from osteon.cli.convert import model_convert as _model_convert  # noqa: F401 (registers itself)
 from osteon.cli.datasets import dataset_app
@@ -235,11 +236,32 @@ def evaluate(
         list[str] | None,
         typer.Option("--labels-remap", help="The same for the labels.", metavar="VALUE=CLASS"),
     ] = None,
+    contiguous: Annotated[
+        bool | None,
+        typer.Option(
+            "--contiguous/--not-contiguous",
+            help="Whether neighbouring slices are neighbours in space (default: what the manifest "
+            "says, or yes). If not, surface and topology are measured within slices.",
+            show_default=False,
+        ),
+    ] = None,
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            "--tolerance",
+            help="Within how many µm surfaces count as the same (default: one voxel).",
+            min=0.0,
+            show_default=False,
+        ),
+    ] = None,
+    only_overlap: Annotated[
+        bool, typer.Option("--only-overlap", help="Leave out surface and topology: faster.")
+    ] = False,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     events: Events = Say.TEXT,
 ) -> None:
-    """Compare labels with the truth: IoU and Dice of each class; a table and a report."""
+    """Compare labels with the truth: overlap, surface, topology; tables and a report."""
 
     def work(console: Console) -> dict[str, Any]:
         from osteon import workflows
@@ -249,6 +271,9 @@ def evaluate(
             remap=remap_of("--remap", remap),
             labels_remap=remap_of("--labels-remap", labels_remap),
             scan=scan,
+            contiguous=contiguous,
+            only_overlap=only_overlap,
+            tolerance_um=tolerance,
         )
         run = workflows.evaluate(
             truth,
@@ -267,6 +292,7 @@ def evaluate(
 
 
 app.command("measure", cls=MeasureCommand)(measure)
+app.command()(compare)
 
 
 @app.command()

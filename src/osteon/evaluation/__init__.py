@@ -1,9 +1,11 @@
 """Evaluation: label volumes against the truth → a tidy table (scan, class, metric, value, n).
 
-Volumes are streamed, so that memory does not grow with the scan. The rules — what is summed,
+Overlap is streamed, so that memory does not grow with the scan; surface and topology
+(:class:`Details`) say how much they hold. The rules — what is summed,
 what a mean is over, what an absent class counts — are in docs/evaluation.md.
 """
 
+from osteon.evaluation.details import Details
 from osteon.evaluation.result import SCHEMA, Evaluation
 from osteon.evaluation.scan import ScanEvaluation
 from osteon.evaluation.stream import (
@@ -22,6 +24,7 @@ __all__ = [
     "POOLED_SCANS",
     "SCHEMA",
     "SLAB_BYTES",
+    "Details",
     "Evaluation",
     "EvaluationStopped",
     "Pair",

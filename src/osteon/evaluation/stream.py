@@ -10,6 +10,8 @@ from itertools import permutations
 import numpy as np
 
 from osteon.errors import InputError, Stopped, UsageError, warn
+from osteon.evaluation.details import Details, details
+from osteon.evaluation.files import Row
 from osteon.evaluation.result import Evaluation
 from osteon.evaluation.scan import ScanEvaluation
 from osteon.evaluation.values import LabelReader, Remap, spelled
@@ -42,6 +44,8 @@ class Pair:
         specimen: The specimen the scan is of; by default the scan's name.
         remap: What each value in ``truth`` stands for: a class, or ``ignore``.
         labels_remap: What each value in ``labels`` stands for: a class.
+        contiguous: Whether neighbouring slices are neighbours in space; if not, surface and
+            topology are those of single slices.
     """
 
     name: str
@@ -50,6 +54,7 @@ class Pair:
     specimen: str | None = None
     remap: Remap | None = None
     labels_remap: Remap | None = None
+    contiguous: bool = True
 
 
 def evaluate_pair(
@@ -115,6 +120,7 @@ def evaluate(
     scheme: LabelScheme = BONE_PORES,
     reporter: Reporter | None = None,
     slab_bytes: int = SLAB_BYTES,
+    what: Details | None = None,
 ) -> Evaluation:
     """Evaluate several scans, one after the other; see :func:`evaluate_pair`.
 
@@ -123,6 +129,8 @@ def evaluate(
         scheme: The classes.
         reporter: Told of the progress, in slices; asked whether to stop.
         slab_bytes: Memory for the blocks of one scan, in bytes.
+        what: What is measured besides the overlap: surface, topology (they take more memory,
+            see docs/evaluation.md); None: nothing.
 
     Returns:
         The evaluation.
@@ -148,8 +156,25 @@ def evaluate(
             reporter=reporter,
             slab_bytes=slab_bytes,
         )
-        scans.append(replace(scan, specimen=pair.specimen))
+        more: tuple[Row, ...] = ()
+        remarks: tuple[str, ...] = ()
+        if what is not None:
+            more, remarks = details(
+                _readers(pair, scheme),
+                what=what,
+                voxel_size=scan.voxel_size,
+                contiguous=pair.contiguous,
+                reporter=reporter or Reporter(),
+            )
+        scans.append(replace(scan, specimen=pair.specimen, more=more, remarks=remarks))
     return Evaluation(tuple(scans))
+
+
+def _readers(pair: Pair, scheme: LabelScheme) -> tuple[LabelReader, LabelReader]:
+    return (
+        LabelReader(pair.truth, scheme=scheme, remap=pair.remap, role="truth"),
+        LabelReader(pair.labels, scheme=scheme, remap=pair.labels_remap, role="labels"),
+    )
 
 
 def _check_truth(truth: LabelReader, counts: Counts, *, mapped: bool) -> int:

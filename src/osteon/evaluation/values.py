@@ -54,7 +54,7 @@ class LabelReader:
         converted = 0 if plain else 2 * max(stored, 2) + 1
         return stored + converted + (0 if self._known is None else 2)
 
-    def read(self, z: slice, y: slice) -> npt.NDArray[np.uint8]:
+    def read(self, z: slice, y: slice = slice(None)) -> npt.NDArray[np.uint8]:
         """Read a block of whole rows.
 
         Args:

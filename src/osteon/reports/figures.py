@@ -38,6 +38,9 @@ _TITLE = 80
 #: Curves by slice are drawn for this many scans.
 MAX_SCANS = 12
 
+#: Okabe–Ito without its yellow, which is hard to see on white.
+_SCANS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+
 _TRAIN, _VALIDATION, _RATE = "#0072b2", "#d55e00", "#555555"  # Okabe–Ito blue and vermillion
 
 
@@ -159,6 +162,37 @@ def slice_curves(
                 labels.append(text)
     if handles:
         figure.legend(handles, labels, loc="outside upper right", ncols=len(handles))
+    return _svg(figure)
+
+
+@_styled
+def paired_values(
+    lines: Mapping[str, Sequence[float]], *, models: Sequence[str], label: str
+) -> str:
+    """Draw a value of each scan under each model, joined by a line.
+
+    Args:
+        lines: Name of the scan → a value a model, NaN where there is none.
+        models: Names of the models.
+        label: What the values are.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    figure = _figure(7.5, 3.6)
+    axes = figure.subplots()
+    places = list(range(len(models)))
+    for index, (name, values) in enumerate(lines.items()):
+        style = {"color": _SCANS[index % len(_SCANS)], "linestyle": _DASHES[index % len(_DASHES)]}
+        _curve(axes, places, values, name if len(lines) <= MAX_SCANS else "", **style)
+    axes.set_xticks(places, [_text(m, 24) for m in models])
+    axes.set_xlim(-0.3, len(models) - 0.7)
+    axes.set_ylabel(_text(label))
+    axes.grid(visible=True, axis="y", color="#e3e6e9", linewidth=0.8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(loc="outside right upper")
     return _svg(figure)
 
 

@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from osteon.workflows.comparing import ComparisonRun, compare
     from osteon.workflows.demonstrating import Demonstration, demo
     from osteon.workflows.evaluating import EvaluateOptions, EvaluationRun, evaluate
     from osteon.workflows.fitting import FitRun, fit
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from osteon.workflows.simulating import simulate_cohort, simulate_scan
 
 __all__ = [
+    "ComparisonRun",
     "Demonstration",
     "EvaluateOptions",
     "EvaluationRun",
@@ -25,6 +27,7 @@ __all__ = [
     "PredictionRun",
     "Preview",
     "check_dataset",
+    "compare",
     "demo",
     "evaluate",
     "fit",
@@ -39,6 +42,8 @@ __all__ = [
 #: Where each name is defined. Imported on use: a simulation needs no torch, a prediction no
 #: training loop, and both start the sooner for it.
 _HOMES = {
+    "ComparisonRun": "comparing",
+    "compare": "comparing",
     "Demonstration": "demonstrating",
     "EvaluateOptions": "evaluating",
     "EvaluationRun": "evaluating",

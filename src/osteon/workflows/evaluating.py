@@ -11,7 +11,7 @@ import numpy as np
 
 from osteon.datasets import Manifest, open_pair
 from osteon.errors import InputError, OsteonError, OutputError, UsageError
-from osteon.evaluation import Evaluation, ScanEvaluation
+from osteon.evaluation import Details, Evaluation, ScanEvaluation
 from osteon.evaluation import Pair as Judged
 from osteon.evaluation import evaluate as judge
 from osteon.evaluation.files import write_csv
@@ -25,7 +25,14 @@ from osteon.workflows.record import check_folder, count, machine, read_json, ver
 #: Scans whose slices the report shows; the tables have all.
 MOST_SCANS_SHOWN = 6
 Remap = Mapping[int, str]
-_FILES = ("evaluation.csv", "slices.csv", "evaluation.json", "report.html")
+_FILES = (
+    "evaluation.csv",
+    "slices.csv",
+    "evaluation.json",
+    "report.html",
+    "specimens.csv",
+    "intervals.csv",
+)
 
 
 @dataclass(frozen=True)
@@ -61,12 +68,20 @@ class EvaluateOptions:
         labels_remap: What values of the labels stand for.
         scan: The scan, to be shown in the report; None: found by the manifest or the record
             beside the labels, where there is one.
+        contiguous: Whether neighbouring slices are neighbours in space. None: what the manifest
+            says, or yes. If not, surface and topology are measured within slices.
+        only_overlap: Leave out surface and topology, which take longer.
+        tolerance_um: Within how many µm surfaces count as the same; None: the largest side of a
+            voxel.
     """
 
     slices: tuple[int, int] | None = None
     remap: Remap | None = None
     labels_remap: Remap | None = None
     scan: Path | None = None
+    contiguous: bool | None = None
+    only_overlap: bool = False
+    tolerance_um: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,13 +99,17 @@ def evaluate(
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> EvaluationRun:
-    """Compare label volumes with the truth. Streamed in bounded memory (64 MiB of blocks).
+    """Compare label volumes with the truth: overlap, surface and topology.
+
+    Memory: overlap is streamed in 64 MiB of blocks; surface and topology hold slabs of some
+    hundred MiB, centre-lines the box around the bone (docs/evaluation.md).
 
     Args:
         truth: A mask; or a dataset manifest (TOML), then ``labels`` is a folder that holds a
             label volume named after each scan (or the one label volume of a single scan).
         labels: The label volume, or the folder of them.
-        out: Folder for ``evaluation.csv``, ``evaluation.json``, ``slices.csv``, ``report.html``.
+        out: Folder for ``report.html``, the tables (``evaluation.csv`` and ``.json``,
+            ``slices.csv``, ``specimens.csv``, ``intervals.csv``) and ``figures/``.
         options: Slices, remaps, the scan to be shown.
         overwrite: Replace existing files.
         reporter: Told of the progress.
@@ -107,7 +126,8 @@ def evaluate(
     if folder is not None:
         _check_out(folder, overwrite=overwrite)
     scheme, cases = _cases(Path(truth), Path(labels), options)
-    result = judge((case.judged for case in cases), scheme=scheme, reporter=reporter)
+    what = None if options.only_overlap else Details(tolerance_um=options.tolerance_um)
+    result = judge((case.judged for case in cases), scheme=scheme, reporter=reporter, what=what)
     if folder is None:
         return EvaluationRun(result, None, None)
     report = _write(result, cases, folder, options=options, overwrite=overwrite)
@@ -133,13 +153,15 @@ def _write(
     options: EvaluateOptions,
     overwrite: bool,
 ) -> Path:
-    table, by_slice, record, report = (folder / name for name in _FILES)
+    table, by_slice, record, report, specimens, intervals = (folder / name for name in _FILES)
     first = options.slices[0] if options.slices else 0
     result.write_csv(table, overwrite=overwrite)
     # Slices are counted as in the file, also where only some of them were compared.
     rows = [{**row, "z": int(str(row["z"])) + first} for row in result.slice_table()]
     write_csv(by_slice, rows, overwrite=overwrite)
     result.write_json(record, overwrite=overwrite)
+    result.write_specimens_csv(specimens, overwrite=overwrite)
+    result.write_intervals_csv(intervals, overwrite=overwrite)
     opened = {case.judged.name: case for case in cases}
     pictures = [
         picture
@@ -181,6 +203,9 @@ def _options_dict(options: EvaluateOptions) -> dict[str, object]:
         "slices": "all" if options.slices is None else "{}:{}".format(*options.slices),
         "remap": dict(options.remap or {}),
         "labels_remap": dict(options.labels_remap or {}),
+        "contiguous": options.contiguous,
+        "only_overlap": options.only_overlap,
+        "tolerance_um": options.tolerance_um,
     }
 
 
@@ -196,6 +221,7 @@ def _cases(truth: Path, labels: Path, options: EvaluateOptions) -> tuple[LabelSc
             found,
             remap=options.remap,
             labels_remap=options.labels_remap,
+            contiguous=options.contiguous is not False,
         )
         return BONE_PORES, [_Case(judged, _scan_of(judged, labels, options))]
     _check_manifest_options(options)
@@ -217,6 +243,7 @@ def _cases(truth: Path, labels: Path, options: EvaluateOptions) -> tuple[LabelSc
             specimen=row.specimen,
             remap=classes,
             labels_remap=options.labels_remap,
+            contiguous=row.contiguous if options.contiguous is None else options.contiguous,
         )
         cases.append(_Case(judged, part(pair.image)))
     if not cases:
