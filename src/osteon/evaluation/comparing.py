@@ -11,7 +11,7 @@ from typing import Any
 
 from osteon.errors import InputError, UsageError
 from osteon.evaluation.files import Row, write_csv, write_json
-from osteon.evaluation.intervals import bootstrap, by_specimen
+from osteon.evaluation.intervals import bootstrap, by_specimen, caution
 from osteon.evaluation.significance import holm, paired_test
 from osteon.metrics import MEAN_SCANS, POOLED_SCANS, mean_defined
 from osteon.tables.metrics import METRICS
@@ -255,6 +255,8 @@ class Comparison:
             "Differences are taken scan by scan; the unit of the statistics is the specimen, "
             "because scans of one specimen are no independent evidence."
         )
+        if specimens > 1:
+            out.append(caution(specimens))
         smallest = 2 / 2**specimens if specimens else 1.0
         if specimens < 2:
             out.append("There is one specimen only: neither an interval nor a test can be had.")

@@ -144,13 +144,37 @@ class Panels:
         panels: The pictures, two a row.
         note: A sentence below.
         table: Figures that belong to them.
+        small: Four a row instead of two.
     """
 
     title: str
     panels: Sequence[Panel]
     note: str = ""
     table: Table | None = None
+    small: bool = False
     kind: str = "panels"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Pictures of the same size to leaf through; without JavaScript the middle one is shown.
+
+    Attributes:
+        title: What they are of.
+        frames: The picture as a ``data:`` URI and its caption, in order.
+        width: Width of each in pixels.
+        height: Height of each in pixels.
+        labels: What stands side by side in a picture, from left to right.
+        legend: Texts and colours.
+    """
+
+    title: str
+    frames: Sequence[tuple[str, str]]
+    width: int
+    height: int
+    labels: Sequence[str] = ()
+    legend: Sequence[tuple[str, Colour]] = ()
+    kind: str = "stack"
 
 
 @dataclass(frozen=True)
@@ -167,7 +191,7 @@ class Folded:
     kind: str = "folded"
 
 
-Block = Tiles | Text | Notes | Table | Figure | Panels | Folded
+Block = Tiles | Text | Notes | Table | Figure | Panels | Stack | Folded
 
 
 @dataclass(frozen=True)

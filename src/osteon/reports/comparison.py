@@ -20,13 +20,9 @@ from osteon.reports.blocks import (
     number,
 )
 from osteon.reports.common import record_section
+from osteon.reports.evaluation_parts import Rows, form_of, metric_label, with_interval
 from osteon.reports.figures import paired_values
 from osteon.reports.page import write_simple_report
-from osteon.tables.metrics import METRICS
-
-Rows = Sequence[Mapping[str, object]]
-
-_UNITS = {"1": "", "um": " (µm)", "voxels": " (voxels)"}
 
 #: Metrics and classes that are shown first; the rest is folded away.
 _HEAD = (
@@ -108,42 +104,6 @@ def write_comparison_report(
     )
 
 
-def metric_label(metric: str, unit: object) -> str:
-    """Name a metric for people, with its unit.
-
-    Args:
-        metric: Name in the table, or any other.
-        unit: Unit of its values.
-
-    Returns:
-        Such as ``surface distance (µm)``.
-    """
-    known = metric in METRICS.names()
-    label = str(METRICS.row(metric).capabilities["label"]) if known else metric
-    return label + _UNITS.get(str(unit), f" ({unit})")
-
-
-def with_interval(value: object, low: object, high: object, form: str = ".3f") -> Cell:
-    """Make a cell of a figure with its interval in small print.
-
-    Args:
-        value: The figure.
-        low: Lower end; NaN for none.
-        high: Upper end.
-        form: How it is printed.
-
-    Returns:
-        The cell.
-    """
-    ends = [figure_text(v, form) for v in (low, high)]
-    known = as_number(low) == as_number(low)
-    return Cell(figure_text(value, form), True, f"[{ends[0]}, {ends[1]}]" if known else "")
-
-
-def _form(unit: object) -> str:
-    return ".3f" if unit == "1" else ".3g"
-
-
 def _scores(data: ComparisonReport, keys: Sequence[tuple[str, str]]) -> Table:
     found = {(r["metric"], r["class"], r["model"]): r for r in data.scores}
     rows: list[list[Cell | str]] = []
@@ -152,7 +112,7 @@ def _scores(data: ComparisonReport, keys: Sequence[tuple[str, str]]) -> Table:
         cells: list[Cell | str] = [metric_label(metric, first["unit"]), name]
         for model in data.models:
             r = found[metric, name, model]
-            cells.append(with_interval(r["value"], r["low"], r["high"], _form(r["unit"])))
+            cells.append(with_interval(r["value"], r["low"], r["high"], form_of(r["unit"])))
         cells += [number(first["scans"], ".0f"), number(first["specimens"], ".0f")]
         rows.append(cells)
     return Table(["metric", "class", *data.models, "scans", "specimens"], rows)
@@ -164,7 +124,7 @@ def _differences(data: ComparisonReport, keys: Sequence[tuple[str, str]]) -> Tab
         for r in data.differences:
             if (r["metric"], r["class"]) != key:
                 continue
-            sign = "+" + _form(r["unit"])
+            sign = "+" + form_of(r["unit"])
             better = r["better"] if r["better"] is not None else float("nan")
             worse = r["worse"] if r["worse"] is not None else float("nan")
             rows.append(
@@ -200,7 +160,7 @@ def _by_scan(data: ComparisonReport, head: Sequence[tuple[str, str]]) -> list[Bl
         caption = f"{label}: a line a scan, from model to model."
         blocks.append(Figure(paired_values(lines, models=data.models, label=label), caption))
         rows: list[list[Cell | str]] = [
-            [scan, *(number(v, _form(unit)) for v in line)] for scan, line in lines.items()
+            [scan, *(number(v, form_of(unit)) for v in line)] for scan, line in lines.items()
         ]
         blocks.append(Folded(f"{label}, as a table", [Table(["scan", *data.models], rows)]))
     return blocks

@@ -25,6 +25,15 @@ from osteon.reports.blocks import (
     number,
 )
 from osteon.reports.common import class_cell, picture_panels, record_section
+from osteon.reports.evaluation_parts import (
+    Rows,
+    ScanShape,
+    methods_section,
+    shape_sections,
+    shape_tables,
+    sheet_section,
+    sure_tables,
+)
 from osteon.reports.figures import MAX_SCANS, slice_curves
 from osteon.reports.page import write_simple_report
 from osteon.reports.pictures import SlicePicture
@@ -38,8 +47,6 @@ _MEANS = (
     "weigh more. Nothing is averaged over slices. A class that is in neither truth nor labels has "
     "no score (–) and is left out; one that is in only one of them scores 0."
 )
-
-Rows = Sequence[Mapping[str, object]]
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,12 @@ class EvaluationReport:
         notes: What the reader of the scores should know (absent classes, unlabelled voxels).
         slices: Name of the scan → float64 (z, K): IoU of each slice, NaN where a class is absent.
         pictures: Slices to show.
+        intervals: Means over scans with bootstrap intervals over specimens.
+        caution: What those intervals are worth.
+        specimens: Means of each specimen; shown where a specimen has several scans.
+        shapes: What to leaf through and the surfaces, by scan.
+        sheet: Caption and slice of each scan, worst first; shown for two scans or more.
+        methods: Paragraphs for the methods section of a paper.
         settings: Every setting, nested.
         versions: Versions of the software, and the machine.
         files: What was read and written, with hashes.
@@ -71,6 +84,12 @@ class EvaluationReport:
     notes: Sequence[str] = ()
     slices: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     pictures: Sequence[SlicePicture] = ()
+    intervals: Rows = ()
+    caution: str = ""
+    specimens: Rows = ()
+    shapes: Sequence[ScanShape] = ()
+    sheet: Sequence[tuple[str, SlicePicture]] = ()
+    methods: Sequence[str] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, object] = field(default_factory=dict)
     files: Mapping[str, object] = field(default_factory=dict)
@@ -112,15 +131,22 @@ def write_evaluation_report(
     if data.notes:
         result.append(Notes(data.notes))
     sections = [Section("Result", result), Section("Scores by scan", _score_tables(data, find))]
+    sections += shape_tables(data.rows, find.scans, data.scheme)
+    sections += sure_tables(data.intervals, data.specimens, data.caution)
     if data.pictures:
         text = Text(["In the map of disagreement the scan is dimmed and only errors are coloured."])
         panels = [picture_panels(p, scheme=data.scheme) for p in data.pictures]
         sections.append(Section("Slices", [text, *panels]))
+    sections += shape_sections(data.shapes, data.scheme)
+    if len(data.sheet) > 1:
+        sections.append(sheet_section(data.sheet, data.scheme))
     if data.slices:
         sections.append(_by_slice(data))
     if data.confusion is not None:
         sections.append(Section("Confusion matrix", [_confusion(data.confusion, data.scheme)]))
     sections.append(Section("Voxels and volumes", [_sizes(data, find)]))
+    if data.methods:
+        sections.append(methods_section(data.methods))
     sections.append(
         record_section(settings=data.settings, versions=data.versions, files=data.files)
     )

@@ -179,7 +179,7 @@ def paired_values(
     Returns:
         An ``<svg>`` element.
     """
-    figure = _figure(7.5, 3.6)
+    figure = _figure(11.0, 3.4)
     axes = figure.subplots()
     places = list(range(len(models)))
     for index, (name, values) in enumerate(lines.items()):

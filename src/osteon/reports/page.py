@@ -73,6 +73,7 @@ def render(
         sections=sections,
         summary=summary,
         warnings=warnings,
+        stacks=any(getattr(b, "kind", "") == "stack" for s in sections for b in s.blocks),
         version=osteon.__version__,
         made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
     )

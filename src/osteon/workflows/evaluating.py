@@ -9,21 +9,32 @@ from typing import Any
 
 import numpy as np
 
+import osteon
 from osteon.datasets import Manifest, open_pair
 from osteon.errors import InputError, OsteonError, OutputError, UsageError
-from osteon.evaluation import Details, Evaluation, ScanEvaluation
+from osteon.evaluation import Details, Evaluation
 from osteon.evaluation import Pair as Judged
 from osteon.evaluation import evaluate as judge
 from osteon.evaluation.files import write_csv
+from osteon.evaluation.intervals import caution
 from osteon.events import Reporter
 from osteon.formats import open_volume
 from osteon.labels import BONE_PORES, IGNORE, LabelScheme
-from osteon.reports import EvaluationReport, SlicePicture, write_evaluation_report
+from osteon.reports import EvaluationReport, write_evaluation_report
+from osteon.reports.saving import write_figures
 from osteon.volume import Slab, Volume
+from osteon.workflows.evaluation_pictures import (
+    contact_sheet,
+    methods,
+    scan_shape,
+    typical_pictures,
+)
 from osteon.workflows.record import check_folder, count, machine, read_json, versions
 
 #: Scans whose slices the report shows; the tables have all.
 MOST_SCANS_SHOWN = 6
+#: Scans that can be leafed through in the report, so that it can still be sent by mail.
+MOST_SCANS_IN_SPACE = 3
 Remap = Mapping[int, str]
 _FILES = (
     "evaluation.csv",
@@ -166,8 +177,16 @@ def _write(
     pictures = [
         picture
         for scan in result.scans[:MOST_SCANS_SHOWN]
-        for picture in _pictures(scan, opened[scan.name], first)
+        for picture in typical_pictures(
+            scan, opened[scan.name].judged, opened[scan.name].scan, first=first
+        )
     ]
+    shapes = [
+        scan_shape(scan, opened[scan.name].judged, opened[scan.name].scan, first=first)
+        for scan in result.scans[:MOST_SCANS_IN_SPACE]
+    ]
+    by_scan = {scan.name: _from(first, scan.slice_scores()) for scan in result.scans}
+    write_figures(folder / "figures", shapes, pictures, by_scan, scheme=result.scheme)
     write_evaluation_report(
         report,
         EvaluationReport(
@@ -178,8 +197,21 @@ def _write(
             scheme=result.scans[0].scheme,
             summary=result.sentences(),
             notes=result.notes(),
-            slices={scan.name: _from(first, scan.slice_scores()) for scan in result.scans},
+            slices=by_scan,
             pictures=pictures,
+            intervals=result.intervals(),
+            caution=caution(len(set(result.specimens))),
+            specimens=result.specimen_table(),
+            shapes=shapes,
+            sheet=contact_sheet(
+                result, {k: (c.judged, c.scan) for k, c in opened.items()}, first=first
+            ),
+            methods=methods(
+                result.scans,
+                version=osteon.__version__,
+                overlap_only=options.only_overlap,
+                models=_models(result),
+            ),
             settings=_options_dict(options),
             versions={**versions(), **machine()},
             files={
@@ -343,24 +375,14 @@ def _recorded_scan(labels: Path) -> Path | None:
     return path if path.exists() else None
 
 
-def _pictures(scan: ScanEvaluation, case: _Case, first: int) -> Sequence[SlicePicture]:
-    judged, image = case.judged, case.scan
-    pictures = []
-    for z, why in scan.typical_slices():
-        one = slice(z, z + 1)
-        truth = _classes(judged.truth.read(one)[0], judged.remap, scan.scheme)
-        labels = _classes(judged.labels.read(one)[0], judged.labels_remap, scan.scheme)
-        shown = np.zeros(truth.shape, np.uint8) if image is None else image.read(one)[0]
-        note = why if image is not None else f"{why} The scan was not found; name it by --scan."
-        size = scan.voxel_size[2]
-        pictures.append(SlicePicture(scan.name, z + first, shown, labels, truth, size, note))
-    return pictures
-
-
-def _classes(
-    values: np.ndarray[Any, Any], remap: Remap | None, scheme: LabelScheme
-) -> np.ndarray[Any, Any]:
-    out = values.astype(np.uint8)
-    for value, name in (remap or {}).items():
-        out[values == value] = scheme.value(name)
-    return out
+def _models(result: Evaluation) -> list[str]:
+    """Name the models that made the labels, where the records beside them say it."""
+    found = []
+    for scan in result.scans:
+        labels = Path(scan.labels_path)
+        try:
+            model = read_json(labels.with_name(f"{labels.name}.osteon.json"))["model"]
+            found.append(f"{model['name']} (weights SHA-256 {str(model['weights_sha256'])[:16]})")
+        except (OsteonError, KeyError, TypeError):
+            return []  # not all of them are osteon's: the reader has to say it
+    return sorted(set(found))

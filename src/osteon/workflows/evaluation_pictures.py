@@ -1,0 +1,326 @@
+"""What the report of an evaluation shows of a scan in space; read in one pass along z."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.evaluation import Evaluation, Pair, ScanEvaluation
+from osteon.evaluation.details import spacing_of
+from osteon.evaluation.values import LabelReader
+from osteon.reports import SlicePicture, pictures
+from osteon.reports.evaluation_parts import ScanShape
+from osteon.reports.rendering import rendered
+from osteon.volume import Volume
+
+#: Planes along each axis that can be leafed through.
+FRAMES = 15
+#: Scans on the contact sheet.
+MOST_ON_SHEET = 60
+#: Pixels that a plane is read at; more would not be seen.
+_LONGEST = 700
+#: Voxels along the longest side of the mask that the surface is drawn from.
+_COARSE = 170
+
+#: Ratio of the sides of a pixel from which a plane is stretched.
+_SQUARE = 1.02
+
+_Plane = npt.NDArray[Any]
+_Planes = tuple[_Plane, _Plane, _Plane]
+
+
+def scan_shape(scan: ScanEvaluation, pair: Pair, image: Volume | None, *, first: int) -> ScanShape:
+    """Read the planes and the surface of a scan.
+
+    Memory: some 45 planes of at most 700 × 700 pixels, and three coarse masks of 170³.
+
+    Args:
+        scan: Its evaluation.
+        pair: Its truth and labels.
+        image: The scan itself; None: planes are black.
+        first: Number of the first slice in the file.
+
+    Returns:
+        Planes along z, and along y and x and the surfaces if slices are contiguous.
+    """
+    reading = _Reading(scan, pair, image)
+    reading.run()
+    planes = {"z": reading.along_z(first)}
+    if not pair.contiguous:
+        return ScanShape(scan.name, planes)
+    planes |= {"y": reading.along("y"), "x": reading.along("x")}
+    return ScanShape(scan.name, planes, reading.surfaces())
+
+
+@dataclass
+class _Reading:
+    scan: ScanEvaluation
+    pair: Pair
+    image: Volume | None
+    frames: dict[int, _Planes] = field(default_factory=dict)
+    lines: dict[str, list[_Planes]] = field(default_factory=lambda: {"y": [], "x": []})
+
+    def __post_init__(self) -> None:
+        depth, height, width = self.scan.shape
+        scheme = self.scan.scheme
+        self._truth = LabelReader(
+            self.pair.truth, scheme=scheme, remap=self.pair.remap, role="truth"
+        )
+        self._labels = LabelReader(
+            self.pair.labels, scheme=scheme, remap=self.pair.labels_remap, role="labels"
+        )
+        counts = self.scan.slices
+        used = np.flatnonzero(counts.sum(axis=(1, 2)) - counts[:, 0, 0])
+        ends = (int(used[0]), int(used[-1])) if len(used) else (0, depth - 1)
+        self.z = _spread(*ends)
+        self.places = {"y": _spread(0, height - 1), "x": _spread(0, width - 1)}
+        self.step = tuple(-(-n // _LONGEST) for n in self.scan.shape)
+        self.factor = -(-max(self.scan.shape) // _COARSE)
+        coarse = (-(-depth // self.factor), height // self.factor, width // self.factor)
+        self.coarse = {name: np.zeros(coarse, np.float32) for name in _MASKS}
+        self._weight = np.zeros(coarse[0])
+
+    def run(self) -> None:
+        need = set(self.z)
+        if self.pair.contiguous:
+            need |= set(range(0, self.scan.shape[0], self.step[0]))
+        for z in sorted(need):
+            one = slice(z, z + 1)
+            truth, labels = self._truth.read(one)[0], self._labels.read(one)[0]
+            image = (
+                np.zeros(truth.shape, np.uint8) if self.image is None else self.image.read(one)[0]
+            )
+            planes = image, truth, labels
+            if z in self.z:
+                _, y, x = self.step
+                self.frames[z] = _each(planes, lambda p, y=y, x=x: p[::y, ::x].copy())
+            if self.pair.contiguous and z % self.step[0] == 0:
+                self._keep(z, planes)
+
+    def _keep(self, z: int, planes: _Planes) -> None:
+        _, y, x = self.step
+        rows, columns = self.places["y"], self.places["x"]
+        self.lines["y"].append(_each(planes, lambda p: p[rows][:, ::x]))
+        self.lines["x"].append(_each(planes, lambda p: p[::y][:, columns].T))
+        value = pictures.focus_class(self.scan.scheme)
+        true, labelled = planes[1] == value, planes[2] == value
+        judged = planes[1] < len(self.scan.scheme)
+        at = z // self.factor
+        self._weight[at] += 1
+        for name, mask in zip(
+            _MASKS,
+            (true, labelled & judged, true & ~labelled, labelled & judged & ~true),
+            strict=True,
+        ):
+            self.coarse[name][at] += _squares(mask, self.factor)
+
+    def along_z(self, first: int) -> list[SlicePicture]:
+        _, y, x = self.scan.voxel_size
+        ratio = (y or 1) * self.step[1] / ((x or 1) * self.step[2]) if y and x else 1.0
+        return [
+            self._picture(place + first, _square(planes, ratio))
+            for place, planes in sorted(self.frames.items())
+        ]
+
+    def along(self, axis: str) -> list[SlicePicture]:
+        other = 2 if axis == "y" else 1
+        size, known = self.scan.voxel_size, self.scan.voxel_mm3 is not None
+        z, side = ((size[0] or 1.0), (size[other] or 1.0)) if known else (1.0, 1.0)
+        ratio = z * self.step[0] / (side * self.step[other])
+        out = []
+        for index, place in enumerate(self.places[axis]):
+            # z upwards, as in the picture of the surface.
+            planes = tuple(
+                np.stack([line[role][index] for line in self.lines[axis]])[::-1]
+                for role in range(3)
+            )
+            out.append(self._picture(place, _square((planes[0], planes[1], planes[2]), ratio)))
+        return out
+
+    def surfaces(self) -> tuple[pictures.Picture, pictures.Picture]:
+        weight = np.maximum(self._weight, 1)[:, np.newaxis, np.newaxis].astype(np.float32)
+        share = {name: mask / weight for name, mask in self.coarse.items()}
+        spacing, _ = spacing_of(self.scan.voxel_size, contiguous=True)
+        truth = rendered(
+            share["truth"], spacing=spacing, marked=share["missed"], colour=pictures.MISSED
+        )
+        labels = rendered(
+            share["labels"], spacing=spacing, marked=share["false"], colour=pictures.FALSE
+        )
+        return truth, labels
+
+    def _picture(self, place: int, planes: _Planes) -> SlicePicture:
+        image, truth, labels = planes
+        return SlicePicture(self.scan.name, place, image, labels, truth)
+
+
+_MASKS = ("truth", "labels", "missed", "false")
+
+
+def typical_pictures(
+    scan: ScanEvaluation, pair: Pair, image: Volume | None, *, first: int, most: int = 2
+) -> list[SlicePicture]:
+    """Read the slices that the rule of :meth:`ScanEvaluation.typical_slices` chooses.
+
+    Args:
+        scan: The evaluation of the scan.
+        pair: Its truth and labels.
+        image: The scan itself; None: black.
+        first: Number of the first slice in the file.
+        most: At most so many.
+
+    Returns:
+        The slices.
+    """
+    readers = [
+        LabelReader(volume, scheme=scan.scheme, remap=remap, role=role)
+        for volume, remap, role in (
+            (pair.truth, pair.remap, "truth"),
+            (pair.labels, pair.labels_remap, "labels"),
+        )
+    ]
+    out = []
+    for z, why in scan.typical_slices()[:most]:
+        one = slice(z, z + 1)
+        truth, labels = (reader.read(one)[0] for reader in readers)
+        shown = np.zeros(truth.shape, np.uint8) if image is None else image.read(one)[0]
+        note = why if image is not None else f"{why} The scan was not found; name it by --scan."
+        size = scan.voxel_size[2]
+        out.append(SlicePicture(scan.name, z + first, shown, labels, truth, size, note))
+    return out
+
+
+def contact_sheet(
+    result: Evaluation, opened: Mapping[str, tuple[Pair, Volume | None]], *, first: int
+) -> list[tuple[str, SlicePicture]]:
+    """Read one slice a scan, lowest IoU of bone (or mean IoU) first.
+
+    Args:
+        result: The evaluation.
+        opened: Name of each scan → truth and labels, and the scan itself.
+        first: Number of the first slice in the file.
+
+    Returns:
+        Captions and slices of at most MOST_ON_SHEET scans; none for a single scan.
+    """
+    if len(result.scans) < 2:
+        return []
+    of = "bone" if "bone" in result.scheme.names else "mean"
+    values = result.per_scan("iou", of)
+    order = sorted(range(len(values)), key=lambda i: (not math.isnan(values[i]), values[i]))
+    out = []
+    for index in order[:MOST_ON_SHEET]:
+        scan = result.scans[index]
+        score = "–" if math.isnan(values[index]) else f"{values[index]:.3f}"
+        (typical,) = typical_pictures(scan, *opened[scan.name], first=first, most=1)
+        out.append((f"{scan.name} · slice {typical.z} · {of} IoU {score}", typical))
+    return out
+
+
+def methods(
+    scans: Sequence[ScanEvaluation],
+    *,
+    version: str,
+    overlap_only: bool,
+    models: Sequence[str] = (),
+) -> list[str]:
+    """Write the paragraph for the methods section of a paper.
+
+    Args:
+        scans: The scans.
+        version: Version of osteon.
+        overlap_only: Whether surface and topology were left out.
+        models: Names and hashes of the models that made the labels, where they are known.
+
+    Returns:
+        Paragraphs; [FILL IN] where osteon cannot know.
+    """
+    sizes = sorted(
+        {" × ".join(f"{v:g}" for v in s.voxel_size if v) for s in scans if s.voxel_mm3 is not None}
+    )
+    unknown = any(s.voxel_mm3 is None for s in scans)
+    voxel = " or ".join(f"{size} µm (z × y × x)" for size in sizes) or "[FILL IN] µm"
+    if sizes and unknown:
+        voxel += " and [FILL IN] µm"
+    specimens = len({s.specimen or s.name for s in scans})
+    classes = ", ".join(scans[0].scheme.names)
+    made = (
+        "Scans were made of [FILL IN: species, bone, preparation] in [FILL IN: medium] on a [FILL "
+        "IN: scanner] at [FILL IN] kVp and [FILL IN] µA with a [FILL IN] filter; the voxel size "
+        f"was {voxel}. Reconstruction and filtering: [FILL IN]. Voxels were labelled as {classes} "
+        f"by {_by(models)}; the truth was labelled by [FILL IN: who, how, blinded or not]."
+    )
+    n = len(scans)
+    judged = (
+        f"Labels of {n} scan{'s' if n > 1 else ''} of {specimens} specimen"
+        f"{'s' if specimens > 1 else ''} were compared with the truth with osteon {version}. True "
+        "positives, false positives and false negatives were summed over each scan before IoU and "
+        "Dice were computed; means are over classes, then over scans; classes in neither truth nor "
+        "labels were left out."
+    )
+    if specimens > 1:
+        judged += " Intervals are 95 % percentile bootstrap intervals over specimens."
+    if not overlap_only:
+        judged += (
+            " Surface distances are between surface voxels (average symmetric surface distance, "
+            "95th percentile of the Hausdorff distance, normalised surface Dice at a tolerance of "
+            f"{_tolerance(scans)}). Topology was compared by the number of objects and the Euler "
+            "number (26-connected) and by centre-line Dice."
+        )
+    chosen = (
+        "Slices shown were chosen by a rule: those with the median and the lowest bone IoU among "
+        "slices with at least a tenth as much bone as the fullest. Quality control: [FILL IN]."
+    )
+    return [made, f"{judged} {chosen}"]
+
+
+def _by(models: Sequence[str]) -> str:
+    if not models:
+        return "[FILL IN: model, version and hash, or method]"
+    return f"the model{'s' if len(models) > 1 else ''} {' and '.join(models)}"
+
+
+def _tolerance(scans: Sequence[ScanEvaluation]) -> str:
+    found = sorted(
+        {
+            (float(str(r["value"])), "µm" if r["unit"] == "um" else "voxel")
+            for s in scans
+            for r in s.more
+            if r["metric"] == "surface_tolerance"
+        }
+    )
+    return " or ".join(f"{value:g} {unit}" for value, unit in found) or "[FILL IN]"
+
+
+def _spread(low: int, high: int) -> list[int]:
+    return sorted({round(v) for v in np.linspace(low, high, FRAMES).tolist()})
+
+
+def _each(planes: _Planes, change: Any) -> _Planes:
+    return change(planes[0]), change(planes[1]), change(planes[2])
+
+
+def _squares(mask: _Plane, factor: int) -> npt.NDArray[np.float32]:
+    height, width = (n // factor for n in mask.shape)
+    cut = mask[: height * factor, : width * factor]
+    out: npt.NDArray[np.float32] = (
+        cut.reshape(height, factor, width, factor).mean(axis=(1, 3)).astype(np.float32)
+    )
+    return out
+
+
+def _square(planes: _Planes, ratio: float) -> _Planes:
+    """Repeat or leave out rows and columns until pixels are square: height by width is ratio."""
+    height, width = planes[0].shape
+    if 1 / _SQUARE < ratio < _SQUARE:
+        return planes
+    if ratio > 1:
+        rows = np.minimum((np.arange(round(height * ratio)) / ratio).astype(int), height - 1)
+        return _each(planes, lambda p: p[rows])
+    columns = np.minimum((np.arange(round(width / ratio)) * ratio).astype(int), width - 1)
+    return _each(planes, lambda p: p[:, columns])
