@@ -231,7 +231,9 @@ def shape_sections(shapes: Sequence[ScanShape], scheme: LabelScheme) -> list[Sec
             found = stack(f"{shape.name} · {_AXES[axis]}", planes, scheme=scheme, axis=axis)
             if found is not None:
                 blocks.append(found)
-    sections = [Section("Three planes", blocks)] if blocks else []
+    several = any(len(shape.planes) > 1 for shape in shapes)
+    heading = "Three planes" if several else "Slices to leaf through"
+    sections = [Section(heading, blocks)] if blocks else []
     drawn: list[Block] = []
     for shape in shapes:
         if shape.surfaces is None:

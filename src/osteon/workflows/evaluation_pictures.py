@@ -27,6 +27,9 @@ _LONGEST = 700
 #: Voxels along the longest side of the mask that the surface is drawn from.
 _COARSE = 170
 
+#: With fewer slices than this a scan is flat: there is nothing to see along y and x.
+_FEWEST_SLICES = 8
+
 #: Ratio of the sides of a pixel from which a plane is stretched.
 _SQUARE = 1.02
 
@@ -51,7 +54,7 @@ def scan_shape(scan: ScanEvaluation, pair: Pair, image: Volume | None, *, first:
     reading = _Reading(scan, pair, image)
     reading.run()
     planes = {"z": reading.along_z(first)}
-    if not pair.contiguous:
+    if not pair.contiguous or scan.shape[0] < _FEWEST_SLICES:
         return ScanShape(scan.name, planes)
     planes |= {"y": reading.along("y"), "x": reading.along("x")}
     return ScanShape(scan.name, planes, reading.surfaces())
@@ -81,7 +84,7 @@ class _Reading:
         self.places = {"y": _spread(0, height - 1), "x": _spread(0, width - 1)}
         self.step = tuple(-(-n // _LONGEST) for n in self.scan.shape)
         self.factor = -(-max(self.scan.shape) // _COARSE)
-        coarse = (-(-depth // self.factor), height // self.factor, width // self.factor)
+        coarse = tuple(-(-n // self.factor) for n in (depth, height, width))
         self.coarse = {name: np.zeros(coarse, np.float32) for name in _MASKS}
         self._weight = np.zeros(coarse[0])
 
@@ -306,11 +309,13 @@ def _each(planes: _Planes, change: Any) -> _Planes:
 
 
 def _squares(mask: _Plane, factor: int) -> npt.NDArray[np.float32]:
-    height, width = (n // factor for n in mask.shape)
-    cut = mask[: height * factor, : width * factor]
-    out: npt.NDArray[np.float32] = (
-        cut.reshape(height, factor, width, factor).mean(axis=(1, 3)).astype(np.float32)
-    )
+    """Average over squares of pixels; those at the far edges may be smaller."""
+    out = mask.astype(np.float32)
+    for axis in range(2):
+        starts = np.arange(0, out.shape[axis], factor)
+        sizes = np.diff(np.append(starts, out.shape[axis])).astype(np.float32)
+        out = np.add.reduceat(out, starts, axis=axis)
+        out /= sizes[:, np.newaxis] if axis == 0 else sizes
     return out
 
 
