@@ -102,7 +102,7 @@ def _bone_in_words(result: Evaluation) -> list[str]:
     out = []
     distance, n = result.mean_more("assd", "bone")
     if n:
-        unit = result.unit_of("assd")
+        unit = {"um": "µm"}.get(str(result.unit_of("assd")), "voxels")
         within = result.mean_more("nsd", "bone")[0]
         out.append(
             f"On average the surface of the bone is off by {distance:.3g} {unit}; {within:.1%} of "
