@@ -9,7 +9,10 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "lightning", "matplotlib", "skimage", "scipy", "SimpleITK", "monai")
+HEAVY = (
+    "torch", "lightning", "matplotlib", "skimage", "scipy", "SimpleITK", "monai",
+    "openvino", "onnxruntime", "onnx", "onnxscript",
+)  # fmt: skip
 PAGES = (
     [],
     ["fit"],
