@@ -1,9 +1,11 @@
 """Put a fitted model among those that osteon comes with, in half precision.
 
-    python tools/ship_model.py RUN --name bone-pores --feature-px 2 24
+    python tools/ship_model.py RUN --name bone-pores --feature-px 2 24 [--last]
 
-RUN is the folder of a fit. The thickness range, in pixels, is the one whose bones the model was
-fitted to; predictions of thicker bone see the scan reduced. docs/bone-pores.md is the model's card.
+RUN is the folder of a fit; of its weights those of the best epoch are taken, or, with ``--last``,
+the last moving average (the end of a schedule is better than any epoch before it, unless few items
+were measured). The thickness range, in pixels, is the one whose bones the model was fitted to;
+predictions of thicker bone see the scan reduced. docs/bone-pores.md is the model's card.
 """
 
 from __future__ import annotations
@@ -12,11 +14,47 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
+from osteon.errors import InputError
 from osteon.model_file import Model, load_model, save_model
 from osteon.tables.shipped import SUFFIX, shipped_folder
 
 #: The largest file that is shipped.
 LARGEST_MIB = 30
+
+
+#: Name of the moving average in a checkpoint, and of what keeps the log of the epochs.
+_AVERAGE, _WATCH = "average.module.", "Watch"
+
+
+def last_of(run: Path) -> Model:
+    """Return the model of a run with its last moving average.
+
+    Args:
+        run: The folder of the fit.
+
+    Returns:
+        The model; its provenance names the epoch.
+
+    Raises:
+        InputError: If the fit kept no moving average.
+    """
+    model = load_model(run / "model.safetensors")
+    path = run / "checkpoints" / "last.ckpt"
+    kept = torch.load(path, weights_only=True, map_location="cpu")
+    average = {
+        name.removeprefix(_AVERAGE): tensor
+        for name, tensor in kept["state_dict"].items()
+        if name.startswith(_AVERAGE)
+    }
+    if set(average) != set(model.weights):
+        raise InputError("the checkpoint holds no moving average of the weights", where=path)
+    # What is shown as the score of the weights is that of the epoch they are of.
+    row = dict(kept["callbacks"][_WATCH]["history"][-1])
+    values = row.pop("val_iou")
+    row |= {f"val_iou_{n}": v for n, v in zip(model.spec.labels.names, values, strict=True)}
+    return Model(replace(model.spec, provenance={**model.spec.provenance, "best": row}), average)
 
 
 def main() -> None:
@@ -25,8 +63,9 @@ def main() -> None:
     parser.add_argument("run", type=Path)
     parser.add_argument("--name", required=True)
     parser.add_argument("--feature-px", type=float, nargs=2, default=None)
+    parser.add_argument("--last", action="store_true")
     args = parser.parse_args()
-    model = load_model(args.run / "model.safetensors")
+    model = last_of(args.run) if args.last else load_model(args.run / "model.safetensors")
     feature = None if args.feature_px is None else (args.feature_px[0], args.feature_px[1])
     spec = replace(model.spec, name=args.name, feature_px=feature)
     target = shipped_folder() / f"{args.name}{SUFFIX}"
