@@ -9,8 +9,9 @@ STAMP := $(VENV)/.installed
 # For more options of pytest: make test PYTEST="-k tiff -x"
 PYTEST ?=
 # A process for each core, with one thread each: networks as small as those of the tests gain
-# nothing from more. Tests of a file stay together, for what they share is made once.
-PARALLEL := -n logical --maxprocesses 4 --dist loadfile
+# nothing from more. Tests of a file stay together, for what they share is made once. A process that
+# dies ends the run: started anew, pytest-xdist has been seen to wait for its tests for ever.
+PARALLEL := -n logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow lint format bench clean
