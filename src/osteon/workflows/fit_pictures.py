@@ -10,16 +10,14 @@ from osteon.events import Reporter
 from osteon.files import parse_memory
 from osteon.intensity import Statistics
 from osteon.model_file import Model
-from osteon.prediction import HALO
 from osteon.prediction.preview import Preview
 from osteon.reports import SlicePicture
 from osteon.settings import PredictSettings
 from osteon.workflows.fit_data import Prepared
+from osteon.workflows.predict_report import LARGEST_PICTURE, middle_part
 
 #: Validation slices that the report shows, spread over the scans.
 MOST_PICTURES = 6
-#: A larger slice is shown by its middle part: the report is no place for a gigapixel.
-LARGEST_PICTURE = 2048
 
 
 def _chosen(parts: Sequence[Part]) -> list[tuple[str, int]]:
@@ -63,7 +61,7 @@ def pictures(model: Model, prepared: Prepared, reporter: Reporter) -> list[Slice
 
 def _picture(preview: Preview, pair: Pair, z: int, statistics: Statistics) -> SlicePicture:
     _, height, width = pair.image.shape
-    box = _middle(height), _middle(width)
+    box = middle_part(height), middle_part(width)
     here = slice(z, z + 1)
     return SlicePicture(
         pair.name,
@@ -74,10 +72,3 @@ def _picture(preview: Preview, pair: Pair, z: int, statistics: Statistics) -> Sl
         pair.image.geometry.voxel_size[2],
         "The middle of the slice." if max(height, width) > LARGEST_PICTURE else "",
     )
-
-
-def _middle(n: int) -> slice:
-    if n <= LARGEST_PICTURE:
-        return slice(0, n)
-    start = (n - LARGEST_PICTURE) // 2 // HALO * HALO
-    return slice(start, start + LARGEST_PICTURE)

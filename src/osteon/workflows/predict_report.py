@@ -21,7 +21,7 @@ from osteon.workflows.record import machine, versions
 
 #: Slices that are shown, at even distances.
 MOST_PICTURES = 6
-#: A larger slice is shown by its middle part.
+#: A larger slice is shown by its middle part: a report is no place for a gigapixel.
 LARGEST_PICTURE = 2048
 
 
@@ -121,7 +121,7 @@ def _pictures(labels: Path, scan: Volume) -> list[SlicePicture]:
     found = open_volume(labels)
     depth, height, width = scan.shape
     count = min(MOST_PICTURES, depth)
-    box = _middle(height), _middle(width)
+    box = middle_part(height), middle_part(width)
     cut = max(height, width) > LARGEST_PICTURE
     made = []
     for z in sorted({(2 * i + 1) * depth // (2 * count) for i in range(count)}):
@@ -139,7 +139,12 @@ def _pictures(labels: Path, scan: Volume) -> list[SlicePicture]:
     return made
 
 
-def _middle(n: int) -> slice:
+def middle_part(n: int) -> slice:
+    """Return what a picture shows of an axis: all of it, or its middle, at a multiple of the halo.
+
+    Args:
+        n: Length of the axis in pixels.
+    """
     if n <= LARGEST_PICTURE:
         return slice(0, n)
     start = (n - LARGEST_PICTURE) // 2 // HALO * HALO
