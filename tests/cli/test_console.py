@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import signal
+import subprocess
+import sys
 from contextlib import redirect_stderr
 
 import pytest
@@ -13,35 +14,64 @@ from osteon.cli.console import Console, Say, clock, report_error
 from osteon.errors import InputError, warn
 from osteon.events import Event
 
+#: Signals are raised in a process of its own: one that is not caught ends it, and its code says so,
+#: where it would take all tests of this process with it.
+BEGIN = """
+import io, signal
+from contextlib import redirect_stderr
+from osteon.cli.console import Console, Say
+
 
 class InterruptedWhileWriting(io.StringIO):
-    """Ctrl-C is pressed in the middle of the first print."""
-
     pressed = False
 
-    def write(self, text: str) -> int:
+    def write(self, text):
         if text.strip() and not self.pressed:
             self.pressed = True
             signal.raise_signal(signal.SIGINT)
         return super().write(text)
 
 
+def check(condition):
+    if not condition:
+        raise SystemExit("not so")
+
+
+def interrupts(number):
+    try:
+        signal.raise_signal(number)
+    except KeyboardInterrupt:
+        return True
+    return False
+"""
+
+
+def in_own_process(code: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + code], capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+
+
 @pytest.mark.parametrize("say", [Say.TEXT, Say.JSONL])
 def test_ctrl_c_in_the_middle_of_a_print_repeats_nothing(say: Say) -> None:
-    with redirect_stderr(InterruptedWhileWriting()) as err, Console(say) as console:
-        console.reporter.message("fit", "epoch 1")
-        assert console.reporter.stopping
-        assert console.interrupted
-    assert err.getvalue().count("epoch 1") == 1
+    in_own_process(f"""
+with redirect_stderr(InterruptedWhileWriting()) as err, Console(Say({say.value!r})) as console:
+    console.reporter.message("fit", "epoch 1")
+    check(console.reporter.stopping)
+    check(console.interrupted)
+check(err.getvalue().count("epoch 1") == 1)
+""")
 
 
 def test_the_second_ctrl_c_stops_at_once() -> None:
-    handler = signal.getsignal(signal.SIGINT)
-    with redirect_stderr(io.StringIO()), Console(Say.TEXT):
-        signal.raise_signal(signal.SIGINT)
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is handler
+    in_own_process("""
+handler = signal.getsignal(signal.SIGINT)
+with redirect_stderr(io.StringIO()), Console(Say.TEXT):
+    check(not interrupts(signal.SIGINT))
+    check(interrupts(signal.SIGINT))
+check(signal.getsignal(signal.SIGINT) is handler)
+""")
 
 
 def test_long_lines_stay_whole_and_warnings_come_once() -> None:
@@ -86,13 +116,14 @@ def test_clock(seconds: float, text: str) -> None:
 
 
 def test_sigterm_asks_to_stop_and_coming_again_changes_nothing() -> None:
-    handler = signal.getsignal(signal.SIGTERM)
-    with redirect_stderr(io.StringIO()), Console(Say.TEXT) as console:
-        for _ in range(3):
-            signal.raise_signal(signal.SIGTERM)
-        assert console.reporter.stopping
-        assert console.interrupted
-        assert console.reporter.stop.reason == "told to end by the system (SIGTERM)"
-        with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-    assert signal.getsignal(signal.SIGTERM) is handler
+    in_own_process("""
+handler = signal.getsignal(signal.SIGTERM)
+with redirect_stderr(io.StringIO()), Console(Say.TEXT) as console:
+    for _ in range(3):
+        check(not interrupts(signal.SIGTERM))
+    check(console.reporter.stopping)
+    check(console.interrupted)
+    check(console.reporter.stop.reason == "told to end by the system (SIGTERM)")
+    check(interrupts(signal.SIGINT))
+check(signal.getsignal(signal.SIGTERM) is handler)
+""")

@@ -45,6 +45,27 @@ def test_folders_of_every_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_array_equal(pair.labels.read(slice(None)), LABELS)
 
 
+def test_a_series_of_slices_apart_is_not_taken_for_contiguous(tmp_path: Path) -> None:
+    for name, numbers in {
+        "apart": range(100, 150, 10),
+        "whole": range(5),
+        "one-missing": (1, 2, 4, 5, 6),
+    }.items():
+        for what, array in (("scan", IMAGE), ("mask", LABELS)):
+            folder = tmp_path / name / what
+            folder.mkdir(parents=True)
+            for number, plane in zip(numbers, array, strict=False):
+                tifffile.imwrite(folder / f"slice{number:04d}.tif", plane)
+    with pytest.warns(OsteonWarning, match="contiguous = false") as said:
+        made = new_manifest(tmp_path)
+    assert {row.name: row.contiguous for row in made.scans} == {
+        "apart": False,
+        "one-missing": True,
+        "whole": True,
+    }
+    assert len(said) == 1
+
+
 def test_a_single_scan_s_folder(tmp_path: Path) -> None:
     make(tmp_path, "one")
     made = new_manifest(tmp_path / "one", contiguous=False)

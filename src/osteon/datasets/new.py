@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -39,7 +40,8 @@ def new_manifest(
         folder: The folder of folders; or a single scan's folder.
         specimen_regex: Regular expression whose first group, searched in a scan's name, is the
             specimen; None: each scan is a specimen of its own.
-        contiguous: Whether neighbouring slices are neighbours in space.
+        contiguous: Whether neighbouring slices are neighbours in space. Where most numbers in the
+            file names of a series leave others out, it is not taken for contiguous, with a warning.
         reporter: Told of the progress.
 
     Returns:
@@ -55,12 +57,17 @@ def new_manifest(
     reporter = reporter or Reporter()
     values: dict[str, frozenset[float]] = {}
     some: set[str] = set()
+    apart: set[str] = set()
     with reporter.stage("look at masks", total=len(found), unit="scan") as progress:
         for name, image, mask in found:
+            scan = open_file(image, gaps=True)
+            if contiguous and _are_apart(scan):
+                _say_apart(name)
+                apart.add(name)
             if mask is not None:
                 volume = open_file(mask, gaps=True)
                 values[name] = _values(volume)
-                if _covers_some(open_file(image, gaps=not contiguous), volume):
+                if _covers_some(scan, volume):
                     some.add(name)
             progress.advance(message=name)
     scheme = propose_scheme(list(values.values()))
@@ -75,7 +82,7 @@ def new_manifest(
                 image=_relative(image),
                 mask=None if mask is None else _relative(mask),
                 specimen=specimens[name],
-                contiguous=contiguous,
+                contiguous=contiguous and name not in apart,
                 remap=remap,
                 mask_slices="number" if name in some else "all",
                 notes="remap proposed from the values in the mask: check it" if remap else "",
@@ -165,6 +172,23 @@ def _covers_some(image: Volume, mask: Volume) -> bool:
         return False
     own = set(mask.slice_numbers or ())
     return bool(own) and own <= set(image.slice_numbers or ())
+
+
+def _are_apart(scan: Volume) -> bool:
+    """Whether most slices are not followed by the next number, and nothing says how far apart."""
+    numbers = scan.slice_numbers
+    if numbers is None or len(numbers) < 2 or scan.geometry.voxel_size[0] is not None:
+        return False
+    return 2 * sum(b - a > 1 for a, b in pairwise(numbers)) > len(numbers) - 1
+
+
+def _say_apart(name: str) -> None:
+    warn(
+        "slices-apart",
+        "most slices are not followed by the next number: contiguous = false is put into the "
+        "manifest, and 2.5D and 3D refuse this scan. Change it there if they touch in space",
+        where=name,
+    )
 
 
 def _say(name: str, remap: dict[str, str]) -> None:

@@ -18,6 +18,8 @@ from osteon.workflows.predict_report import LARGEST_PICTURE, middle_part
 
 #: Validation slices that the report shows, spread over the scans.
 MOST_PICTURES = 6
+#: Height and width of what is shown of a slice that a 3D network has labelled.
+LARGEST_3D = 256
 
 
 def _chosen(parts: Sequence[Part]) -> list[tuple[str, int]]:
@@ -61,7 +63,9 @@ def pictures(model: Model, prepared: Prepared, reporter: Reporter) -> list[Slice
 
 def _picture(preview: Preview, pair: Pair, z: int, statistics: Statistics) -> SlicePicture:
     _, height, width = pair.image.shape
-    box = middle_part(height), middle_part(width)
+    # A 3D network labels many slices for one picture: whole ones would take longer than the fit.
+    largest = LARGEST_3D if preview.spec.mode == "3D" else LARGEST_PICTURE
+    box = middle_part(height, largest=largest), middle_part(width, largest=largest)
     here = slice(z, z + 1)
     return SlicePicture(
         pair.name,
@@ -70,5 +74,5 @@ def _picture(preview: Preview, pair: Pair, z: int, statistics: Statistics) -> Sl
         preview.labels(pair.image, z, box=box, statistics=statistics),
         pair.labels.read(here, *box)[0] if pair.labels else None,
         pair.image.geometry.voxel_size[2],
-        "The middle of the slice." if max(height, width) > LARGEST_PICTURE else "",
+        "The middle of the slice." if max(height, width) > largest else "",
     )

@@ -139,13 +139,14 @@ def _pictures(labels: Path, scan: Volume) -> list[SlicePicture]:
     return made
 
 
-def middle_part(n: int) -> slice:
+def middle_part(n: int, *, largest: int = LARGEST_PICTURE) -> slice:
     """Return what a picture shows of an axis: all of it, or its middle, at a multiple of the halo.
 
     Args:
         n: Length of the axis in pixels.
+        largest: The most of it that is shown.
     """
-    if n <= LARGEST_PICTURE:
+    if n <= largest:
         return slice(0, n)
-    start = (n - LARGEST_PICTURE) // 2 // HALO * HALO
-    return slice(start, start + LARGEST_PICTURE)
+    start = (n - largest) // 2 // HALO * HALO
+    return slice(start, start + largest)
