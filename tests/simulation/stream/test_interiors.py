@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from osteon.simulation.stream import interiors
+from osteon.simulation.stream import interiors, scene
 from osteon.simulation.stream.fields import Frame
 from osteon.simulation.stream.interiors import Sizes, draw_bone, draw_texture
 from osteon.simulation.stream.outlines import KINDS, Outline, draw_outline
@@ -129,3 +129,31 @@ def test_outlines_are_of_the_size_asked_for(kind: str) -> None:
             assert np.hypot(y - 127.5, x - 127.5).max() < 60 * 3.6
     if areas:
         assert 0.02 * np.pi * 60**2 < np.median(areas) < 4 * np.pi * 60**2
+
+
+def test_most_vertebrae_have_a_canal_that_is_outside() -> None:
+    closed = 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        depth = draw_outline(FRAME, rng, radius=60, centre=(0, 0), kind="vertebra").depth
+        parts, count = ndimage.label(depth <= 0)
+        beyond = parts[0, 0]
+        canals = [n for n in range(1, count + 1) if n != beyond and (parts == n).sum() > 100]
+        closed += bool(canals)
+    assert closed >= 14  # some are open: the arch is cut, or the body is apart
+
+
+def test_bones_around_a_gap_are_neighbours_at_equal_distances() -> None:
+    found = 0
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        middles = scene._around_a_gap(FRAME, rng, 6, 20.0, "whole")
+        if not middles:
+            continue
+        found += 1
+        y, x = np.asarray(middles).T
+        np.testing.assert_allclose(np.hypot(y, x), np.hypot(y[0], x[0]), rtol=1e-9)
+        steps = np.hypot(y - np.roll(y, 1), x - np.roll(x, 1))
+        np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
+        assert 30 + scene.PACKED_GAP[0] <= steps[0] <= 40 + scene.PACKED_GAP[1]
+    assert 5 <= found <= 25

@@ -22,6 +22,11 @@ AROUND = {"air": 0.3, "liquid": 0.17, "like marrow": 0.38, "plastic": 0.15}
 #: Things beside bones, how often each is there, and the attenuation of the round ones.
 THINGS = {"threads": 0.25, "foam": 0.2, "vessels": 0.3, "rods": 0.17, "metal": 0.08}
 LEVELS = {"vessels": (0.02, 0.4), "rods": (0.4, 1.1), "metal": (2.0, 6.0)}
+#: How often trabeculae hold less mineral than the cortex, the share that they lack, and the depth
+#: in pixels from which on they do.
+FAINTER, LACKING, FROM_DEPTH = 0.45, (0.03, 0.4), (1.5, 30.0)
+#: How often a container and things are there: beside bones, and where no bone is.
+CONTAINER, WITH_THINGS = {"bones": 0.3, "none": 0.6}, {"bones": 0.2, "none": 0.6}
 #: Share of specimens that are dry: pores as dark as what is around them.
 DRY = 0.22
 
@@ -53,6 +58,10 @@ def attenuation(frame: Frame, rng: np.random.Generator, scene: Scene) -> Float32
         depth = log_uniform(rng, (4.0, 80.0))
         change = rng.uniform(-0.35, 0.3) * np.exp(-np.maximum(scene.depth, 0) / depth)
         bone *= 1 + change
+    if rng.random() < FAINTER:
+        start, width = log_uniform(rng, FROM_DEPTH), log_uniform(rng, (0.5, 10.0))
+        deep = np.clip((scene.depth - start) / width, 0, 1)
+        bone *= 1 - float(rng.uniform(*LACKING)) * deep
     if rng.random() < 0.3:  # osteons, lamellae: the bone itself has a texture
         bone = bone + rng.uniform(0.01, 0.06) * gaussian_field(
             frame, rng, wavelength=log_uniform(rng, (4.0, 60.0))
@@ -112,9 +121,10 @@ def _around(frame: Frame, rng: np.random.Generator, scene: Scene, level: float) 
         wave = smooth_field(frame, rng, wavelength=float(rng.uniform(0.2, 1.0)) * frame.size)
         out = out * share(_reach(scene.depth) + wide * (1 + 0.3 * wave))
     out = np.maximum(out, 0)
-    if rng.random() < 0.3:
+    what = "none" if scene.view == "none" else "bones"
+    if rng.random() < CONTAINER[what]:
         out = _container(frame, rng, out)
-    if rng.random() < 0.2:
+    if rng.random() < WITH_THINGS[what]:
         out = _things(frame, rng, out)
     return np.asarray(out, dtype=np.float32)
 

@@ -15,13 +15,16 @@ from osteon.simulation.stream.fields import Float32, Frame, as_distance, smooth_
 
 #: Kinds of outlines and how often each is drawn.
 KINDS = {
-    "star": 0.34,
-    "box": 0.14,
-    "hourglass": 0.14,
-    "blobs": 0.2,
+    "star": 0.31,
+    "box": 0.12,
+    "hourglass": 0.12,
+    "blobs": 0.18,
     "band": 0.12,
-    "islands": 0.06,
+    "islands": 0.05,
+    "vertebra": 0.1,
 }
+#: Share of bones of other kinds that a wide opening passes through: foramina, sockets, sinuses.
+OPENED = 0.08
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ def draw_outline(
     depth = _SHAPES[kind](v, u, radius, rng)
     if kind == "band" and rng.random() < 0.5:
         kind, depth = "ring", _ring(v, u, radius, rng)
+    elif kind in ("star", "box", "blobs") and rng.random() < OPENED:
+        depth = np.minimum(depth, _opening(v, u, radius, rng))
     depth = depth + _roughness(frame, rng, radius)
     slope_limited = as_distance(depth, least=0.25)
     return Outline(kind, slope_limited, radius, axis)
@@ -153,7 +158,7 @@ def _blobs(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> F
         a = pv * math.cos(turn) - pu * math.sin(turn)
         b = pv * math.sin(turn) + pu * math.cos(turn)
         one = flat * (part - np.sqrt((a / flat) ** 2 + b**2))
-        depth = -_blend(-depth, -one, width)
+        depth = _united(depth, one, width)
     return depth
 
 
@@ -184,6 +189,48 @@ def _ring(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Fl
     return side
 
 
+def _vertebra(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Float32:
+    """A body, an arch around a canal that is outside, and processes: a vertebra from above."""
+    wide, high = (radius * float(rng.uniform(*limits)) for limits in ((0.4, 0.65), (0.3, 0.5)))
+    middle = -radius + high
+    body = high * (1 - np.sqrt(((v - middle) / high) ** 2 + (u / wide) ** 2))
+    canal = radius * float(rng.uniform(0.12, 0.35))
+    flat = float(rng.uniform(0.6, 1.2))
+    at = middle + high + canal * flat * float(rng.uniform(0.7, 1.0))
+    rho = np.sqrt(((v - at) / flat) ** 2 + u**2)
+    wall = radius * float(np.exp(rng.uniform(np.log(0.05), np.log(0.3))))
+    depth = _united(body, canal + wall - rho, 0.3 * wall)
+    spine, thick = float(rng.uniform(0, 0.6)) * radius, radius * float(rng.uniform(0.04, 0.15))
+    length = np.maximum(np.abs(v - at - canal * flat - spine / 2) - spine / 2, 0)
+    depth = _united(depth, thick - np.hypot(length, u), 0.5 * thick)
+    reach, turn = float(rng.uniform(0.3, 0.9)) * radius, float(rng.uniform(-0.5, 0.6))
+    side = np.abs(u)  # processes on both sides
+    along = (side - canal) * math.cos(turn) + (v - at) * math.sin(turn)
+    across = (v - at) * math.cos(turn) - (side - canal) * math.sin(turn)
+    beyond = np.maximum(np.abs(along - reach / 2) - reach / 2, 0)
+    depth = _united(depth, 1.3 * thick - np.hypot(beyond, across), 0.5 * thick)
+    if rng.random() < 0.15:  # the arch is open: not grown together, or cut beside its middle
+        gap = np.abs(u) - float(rng.uniform(0.02, 0.1)) * radius
+        depth = np.where(v > at, np.minimum(depth, gap), depth)
+    return np.asarray(np.minimum(depth, (rho - canal) * min(flat, 1.0)), dtype=np.float32)
+
+
+def _opening(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Float32:
+    """Signed distance from one or two round openings, positive outside of them."""
+    away = np.full(np.broadcast_shapes(v.shape, u.shape), 1e3, dtype=np.float32)
+    for _ in range(int(rng.integers(1, 3))):
+        hole, flat = radius * float(rng.uniform(0.08, 0.35)), float(rng.uniform(0.5, 1.0))
+        angle, far = float(rng.uniform(0, 2 * np.pi)), radius * float(rng.uniform(0, 0.5))
+        pv, pu = v - far * math.sin(angle), u - far * math.cos(angle)
+        np.minimum(away, (np.sqrt((pv / flat) ** 2 + pu**2) - hole) * flat, out=away)
+    return away
+
+
+def _united(a: Float32, b: Float32, width: float) -> Float32:
+    """Maximum whose crease is rounded over ``width``."""
+    return -_blend(np.asarray(-a, np.float32), np.asarray(-b, np.float32), width)
+
+
 def _islands(v: Float32, u: Float32, radius: float, rng: np.random.Generator) -> Float32:
     """What a random threshold leaves within an oval: fragments, nasal bones, mesh."""
     oval = radius - np.sqrt(v**2 + u**2)
@@ -211,4 +258,5 @@ _SHAPES = {
     "blobs": _blobs,
     "band": _band,
     "islands": _islands,
+    "vertebra": _vertebra,
 }

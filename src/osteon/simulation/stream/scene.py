@@ -18,11 +18,14 @@ from osteon.simulation.stream.outlines import draw_outline
 BACKGROUND, BONE, PORES = (BONE_PORES.value(n) for n in ("background", "bone", "pores"))
 
 #: What a view shows: whole bones, a part of one or a few large ones, or none, and how often.
-VIEWS = {"whole": 0.42, "part": 0.44, "few": 0.1, "none": 0.04}
+VIEWS = {"whole": 0.42, "part": 0.39, "few": 0.13, "none": 0.06}
 #: Radius of the bones over the size of the square, in each view.
 WHOLE, PART, FEW = (0.16, 0.5), (0.5, 7.0), (0.25, 1.2)
 #: The most bones in a view of whole ones.
 MOST_BONES = 6
+#: Share of several bones that stand beside each other around a gap, and the space between them
+#: in pixels.
+PACKED, PACKED_GAP = 0.5, (0.5, 20.0)
 #: Sizes in pixels, in views of parts.
 THICKNESS, SPACING_TO_THICKNESS, CORTEX = (1.2, 15.0), (1.3, 9.0), (1.5, 70.0)
 #: Where no bone is, in pixels; cortex where a bone is pushed back by another one.
@@ -113,18 +116,34 @@ def _draw_bones(frame: Frame, rng: np.random.Generator, view: str) -> list[Bone]
         count, limits = int(rng.integers(2, 4)), FEW
     else:
         count, limits = 1, PART
-    alike = rng.random() < 0.6
+    alike = count > 1 and rng.random() < 0.6
     radius = log_uniform(rng, limits) * frame.size
     sizes = _draw_sizes(rng, radius, view)
+    middles = _around_a_gap(frame, rng, count, radius, view)
     bones = []
     for number in range(count):
         if number and not alike:
             radius = log_uniform(rng, limits) * frame.size
             sizes = _draw_sizes(rng, radius, view)
-        outline = draw_outline(frame, rng, radius=radius, centre=_place(frame, rng, radius, view))
+        centre = middles[number] if middles else _place(frame, rng, radius, view)
+        outline = draw_outline(frame, rng, radius=radius, centre=centre)
         if (outline.depth > 0).any():
             bones.append(draw_bone(frame, rng, outline, sizes))
     return bones
+
+
+def _around_a_gap(
+    frame: Frame, rng: np.random.Generator, count: int, radius: float, view: str
+) -> list[tuple[float, float]]:
+    """Where bones are that stand around a gap, as in a tube; nowhere if they do not."""
+    if count < 2 or rng.random() >= PACKED:
+        return []
+    between = 2 * radius * float(rng.uniform(0.75, 1.0)) + log_uniform(rng, PACKED_GAP)
+    away = between / 2 / np.sin(np.pi / count)
+    start = float(rng.uniform(0, 2 * np.pi))
+    y, x = rng.uniform(-0.3, 0.3, 2) * frame.size * (view == "few")
+    turns = start + 2 * np.pi * np.arange(count) / count
+    return [(float(y + away * np.sin(t)), float(x + away * np.cos(t))) for t in turns]
 
 
 def _draw_sizes(rng: np.random.Generator, radius: float, view: str) -> Sizes:
