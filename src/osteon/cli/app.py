@@ -171,6 +171,15 @@ def predict(
         float | None,
         typer.Option(help="Voxel size of the scans in µm, in place of what their files say."),
     ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Processes of this machine that share the work; 0: this one alone.")
+    ] = 0,
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Dask scheduler whose workers share the work (docs/prediction.md)."
+        ),
+    ] = None,
     set_: Set = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
@@ -183,6 +192,7 @@ def predict(
             "PredictSettings", None, set_, backend=backend, device=device, memory=memory
         )
         from osteon.workflows import predicting
+        from osteon.workflows.spreading import Workers
 
         runs = predicting.predict(
             scans,
@@ -190,6 +200,7 @@ def predict(
             out=out,
             settings=chosen,
             voxel_size=voxel_size,
+            workers=Workers(workers, dask) if workers or dask else None,
             overwrite=overwrite,
             reporter=console.reporter,
         )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from osteon.prediction.averaging import AveragedBackend, check_together
 from osteon.prediction.checks import check_ranges
-from osteon.prediction.engine import Predicted, predict, predict_kept
+from osteon.prediction.engine import Elsewhere, Predicted, keep_part, predict, predict_kept
+from osteon.prediction.job import prepare
 from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
 from osteon.prediction.stopping import PredictionStopped
 from osteon.prediction.store import Store, work_area
@@ -18,14 +19,17 @@ __all__ = [
     "HALO",
     "AveragedBackend",
     "ContextPlan",
+    "Elsewhere",
     "PredictPlan",
     "Predicted",
     "PredictionStopped",
     "Store",
     "check_ranges",
     "check_together",
+    "keep_part",
     "plan_prediction",
     "predict",
     "predict_kept",
+    "prepare",
     "work_area",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,6 +26,10 @@ from osteon.prediction.scale import ScaleChoice, Slabs
 from osteon.prediction.stopping import heed
 from osteon.prediction.store import Store
 from osteon.volume import Volume, VolumeWriter
+
+#: Has missing ranges of slices labelled into a store by other processes: gives each part when it is
+#: finished, in any order, and None now and then.
+Elsewhere = Callable[[Sequence[slice]], Generator[slice | None, None, None]]
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,7 @@ def predict_kept(  # noqa: PLR0913
     memory: int,
     contiguous: str = "auto",
     measure: bool = True,
+    elsewhere: Elsewhere | None = None,
     reporter: Reporter | None = None,
 ) -> Predicted:
     """Segment a scan by way of a work area: as :func:`predict`, but what is finished is kept.
@@ -143,6 +148,7 @@ def predict_kept(  # noqa: PLR0913
         memory: As for :func:`predict`.
         contiguous: As for :func:`predict`.
         measure: Whether to run the network on a small input first, to tell the plan with its time.
+        elsewhere: Has parts labelled into the same store by other processes; None: it is done here.
         reporter: Told of the progress.
 
     Returns:
@@ -160,7 +166,10 @@ def predict_kept(  # noqa: PLR0913
     left = sum(part.stop - part.start for part in store.missing())
     if measure and left:
         reporter.message("predict", in_words(job, seconds_of_network(job, left)))
-    _keep_missing(job, store, reporter=reporter)
+    if elsewhere is None:
+        _keep_missing(job, store, reporter=reporter)
+    else:
+        _wait_for_missing(job, store, elsewhere, reporter=reporter)
     for note in store.notes():
         job.doubt.count(note)
     depth = volume.shape[0]
@@ -189,6 +198,47 @@ def _keep_missing(job: Job, store: Store, *, reporter: Reporter) -> None:
                     if done < depth:
                         what = f"{done} of {depth} slices"
                         heed(reporter, what, where=job.volume.path, kept=True)
+
+
+def keep_part(job: Job, store: Store, part: slice) -> None:
+    """Label what is not finished yet of a part, into the store.
+
+    Args:
+        job: The scan, decided by the store's decisions.
+        store: Where the labels go.
+        part: Slices.
+
+    Raises:
+        OsteonError: As :func:`predict`.
+    """
+    with Keeper(store) as keeper:
+        for gap in store.missing():
+            own = slice(max(gap.start, part.start), min(gap.stop, part.stop))
+            if own.start >= own.stop:
+                continue
+            with closing(job.labels(own)) as slabs:
+                for z, labels in slabs:
+                    keeper.add(z, labels, note=job.doubt.taken())
+
+
+def _wait_for_missing(job: Job, store: Store, elsewhere: Elsewhere, *, reporter: Reporter) -> None:
+    """Have the slices labelled that the store does not have yet."""
+    missing, depth = store.missing(), store.shape[0]
+    done = depth - sum(part.stop - part.start for part in missing)
+    if done:
+        reporter.message("predict", f"going on: {done} of {depth} slices were finished before")
+    if not missing:
+        return
+    with (
+        reporter.stage("predict", total=depth, unit="slice", done=done) as progress,
+        closing(elsewhere(missing)) as parts,
+    ):
+        for part in parts:
+            if part is not None:
+                done += part.stop - part.start
+                progress.advance(part.stop - part.start)
+            if done < depth:
+                heed(reporter, f"{done} of {depth} slices", where=job.volume.path, kept=True)
 
 
 def _outcome(job: Job, counts: npt.NDArray[np.int64], *, since: float) -> Predicted:

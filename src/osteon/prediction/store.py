@@ -65,6 +65,8 @@ class Store:
         restart: bool = False,
     ):
         self.folder, self.shape = folder, shape
+        self._lock: FileLock | None
+        self._joined_as: Mapping[str, Any] = {}
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(folder / _LOCK, timeout=0)
@@ -83,6 +85,44 @@ class Store:
         except BaseException:
             self._leave()
             raise
+
+    @classmethod
+    def joined(
+        cls, folder: Path, *, shape: tuple[int, int, int], identity: Mapping[str, Any]
+    ) -> Store:
+        """Open a work area that another process has locked, to label a part of it.
+
+        Args:
+            folder: The work area.
+            shape: (z, y, x) of the scan.
+            identity: What the labels depend on.
+
+        Returns:
+            The store: it takes labels as long as the work area is of the same.
+
+        Raises:
+            UsageError: If it is of something else by now.
+        """
+        store = cls.__new__(cls)
+        store.folder, store.shape, store._lock = folder, shape, None
+        store._journal = store._read()
+        store._joined_as = json.loads(json.dumps(identity))
+        store._check_joined()
+        return store
+
+    def _check_joined(self) -> None:
+        """A command that was given since may have begun anew, with something else."""
+        found = self._read()
+        if not found or _changed(found, self._joined_as):
+            raise UsageError(
+                "the prediction that this part belongs to has ended", where=self.folder
+            )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the labels depend on, as the journal has it."""
+        found: dict[str, Any] = self._journal["identity"]
+        return found
 
     def _open(self, identity: Mapping[str, Any], *, restart: bool) -> None:
         self._journal = self._read()
@@ -125,6 +165,8 @@ class Store:
         self._leave()
 
     def _leave(self) -> None:
+        if self._lock is None:
+            return
         if not self.finished():
             self._clear()
             self._lock.release()
@@ -219,6 +261,8 @@ class Store:
             "crc32": [zlib.crc32(data) for data in slices],
             "note": note,
         }
+        if self._lock is None:
+            self._check_joined()
         path = self.folder / f"labels-{z0:08d}-{z0 + len(slices):08d}.z"
         mend = "run the same command again to go on: what is finished is kept"
         full = f"make room if the disk is full; {mend}"
@@ -235,12 +279,15 @@ class Store:
     def slices(self) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
         """Give the finished labels, slice by slice, ascending; holds one slice.
 
+        What two workers have finished, one taken for dead, is given once: it is the same.
+
         Yields:
             Index and labels (1, y, x).
 
         Raises:
             OutputError: If a file was damaged; it is removed, so that the next start makes it anew.
         """
+        given = 0
         for span, path in self._files():
             with path.open("rb") as file:
                 head = json.loads(file.readline())
@@ -248,6 +295,9 @@ class Store:
                     data = file.read(size)
                     if len(data) != size or zlib.crc32(data) != crc:
                         break
+                    if span.start + i < given:
+                        continue
+                    given = span.start + i + 1
                     plane = np.frombuffer(zlib.decompress(data), np.uint8)
                     yield span.start + i, plane.reshape(1, *self.shape[1:])
                 else:

@@ -8,28 +8,27 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from osteon.backends import Backend, open_backend
-from osteon.datasets.masks import ResizedVolume
+from osteon.backends import Backend
 from osteon.errors import ExitCode, InputError, OsteonError, OutputError, Stopped, UsageError
 from osteon.events import Reporter
 from osteon.files import parse_memory
 from osteon.formats import open_volume, open_writer
-from osteon.model_file import Model, load_model
+from osteon.model_file import Model
 from osteon.prediction import (
-    AveragedBackend,
+    Elsewhere,
     Predicted,
     Store,
     check_ranges,
-    check_together,
     predict_kept,
     work_area,
 )
 from osteon.settings import PredictSettings
-from osteon.tables.shipped import find_model
 from osteon.volume import Volume, VolumeWriter
+from osteon.workflows.opening import open_models, open_network, sized
 from osteon.workflows.predict_report import noted, write_report
 from osteon.workflows.predicting_kept import identity, plan_disk, sweep
 from osteon.workflows.record import check_folder, machine, now, versions, write_json
+from osteon.workflows.spreading import Task, Workers, own_threads, spread
 
 #: Schema of the record that is written beside the labels.
 SCHEMA = 1
@@ -73,6 +72,7 @@ def predict(
     model: str | Path | Sequence[str | Path] | None = None,
     settings: PredictSettings | None = None,
     voxel_size: float | None = None,
+    workers: Workers | None = None,
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> list[PredictionRun]:
@@ -93,6 +93,7 @@ def predict(
         settings: Backend, device, precision, memory.
         voxel_size: Voxel size of the scans in µm, along all axes, in place of what their files
             say; models that have a voxel size of their own need it.
+        workers: Processes that share the work, here or on a cluster; None: this one does it.
         overwrite: Replace existing label volumes.
         reporter: Told of the progress.
 
@@ -108,19 +109,17 @@ def predict(
     parse_memory(settings.memory)  # a wrong one is told before anything is loaded
     _check_size(voxel_size)
     targets = _targets([Path(s) for s in scans], Path(out))
-    models = _models(model)
-    backend = _backend(models, settings)
+    models = open_models(model)
+    backend = open_network(models, settings)
+    asked = _Request(models, settings, backend, voxel_size, workers, overwrite, reporter)
     names = ", ".join(one.spec.name for one in models)
     reporter.message("predict", f"model {names}, {backend.description}")
     runs = []
     for scan, target in targets:
         try:
-            volume = _sized(open_volume(scan), voxel_size)
+            volume = sized(open_volume(scan), voxel_size)
             with noted() as told:
-                predicted = _labelled(
-                    scan, target, volume, models, settings=settings, backend=backend,
-                    overwrite=overwrite, reporter=reporter,
-                )  # fmt: skip
+                predicted = _labelled(scan, target, volume, asked)
             run = PredictionRun(scan, target, predicted)
             if settings.report:
                 report = write_report(
@@ -138,60 +137,72 @@ def predict(
     return runs
 
 
-def _models(names: str | Path | Sequence[str | Path] | None) -> list[Model]:
-    several = [names] if names is None or isinstance(names, str | Path) else list(names)
-    models = [load_model(find_model(name)) for name in several or [None]]
-    check_together(models)
-    return models
+@dataclass(frozen=True)
+class _Request:
+    """What all scans of a command have in common."""
+
+    models: Sequence[Model]
+    settings: PredictSettings
+    backend: Backend
+    voxel_size: float | None
+    workers: Workers | None
+    overwrite: bool
+    reporter: Reporter
 
 
-def _backend(models: Sequence[Model], settings: PredictSettings) -> Backend:
-    members = [open_backend(one.spec.network, one.weights, settings) for one in models]
-    if len(members) == settings.views == 1:
-        return members[0]
-    return AveragedBackend(members, views=settings.views, classes=len(models[0].spec.labels))
-
-
-def _labelled(
-    scan: Path,
-    target: Path,
-    volume: Volume,
-    models: Sequence[Model],
-    *,
-    settings: PredictSettings,
-    backend: Backend,
-    overwrite: bool,
-    reporter: Reporter,
-) -> Predicted:
+def _labelled(scan: Path, target: Path, volume: Volume, asked: _Request) -> Predicted:
     """Label one scan, or go on where an earlier command ended."""
-    model = models[0]
+    model, settings = asked.models[0], asked.settings
 
     def open_target() -> VolumeWriter:
-        return open_writer(target, like=volume, labels=model.spec.labels, overwrite=overwrite)
+        return open_writer(target, like=volume, labels=model.spec.labels, overwrite=asked.overwrite)
 
-    for other in models[1:]:
+    for other in asked.models[1:]:
         if other.spec.ranges != model.spec.ranges:
             check_ranges(volume, other.spec.ranges)
     open_target().abort()  # what cannot be written is told now, not after the work
-    depends = identity(scan, volume, models, settings, backend=backend)
+    depends = identity(scan, volume, asked.models, settings, backend=asked.backend)
     area = work_area(target)
-    with Store(area, shape=volume.shape, identity=depends, restart=overwrite) as store:
+    with Store(area, shape=volume.shape, identity=depends, restart=asked.overwrite) as store:
         sweep(target)
         missing = sum(part.stop - part.start for part in store.missing())
         disk = plan_disk(target, volume, missing=missing)
-        reporter.message(
+        asked.reporter.message(
             "predict",
             f"disk: {disk.kept / 2**20:.0f} MiB at most while it runs, "
             f"{disk.labels / 2**20:.0f} MiB at most for the labels",
         )
         predicted = predict_kept(
-            model, volume, store, open_target=open_target, backend=backend,
-            memory=parse_memory(settings.memory), contiguous=settings.contiguous,
-            reporter=reporter,
-        )  # fmt: skip
-        _record(target, scan, models, predicted)
+            model,
+            volume,
+            store,
+            open_target=open_target,
+            backend=asked.backend,
+            memory=parse_memory(settings.memory),
+            contiguous=settings.contiguous,
+            elsewhere=_elsewhere(scan, store, asked),
+            reporter=asked.reporter,
+        )
+        _record(target, scan, asked.models, predicted)
         store.discard()
     return predicted
+
+
+def _elsewhere(scan: Path, store: Store, asked: _Request) -> Elsewhere | None:
+    """Say what workers must know to label a part of a scan; None if there are none."""
+    if asked.workers is None:
+        return None
+    whole = Task(
+        scan.absolute(),
+        asked.voxel_size,
+        tuple(Path(one.path).absolute() for one in asked.models if one.path is not None),
+        own_threads(asked.settings, asked.workers),
+        store.folder,
+        store.identity,
+        asked.backend.description,
+        (0, store.shape[0]),
+    )
+    return spread(whole, asked.workers, reporter=asked.reporter)
 
 
 def exit_code(runs: Sequence[PredictionRun]) -> ExitCode:
@@ -240,10 +251,6 @@ def _check_size(voxel_size: float | None) -> None:
         raise UsageError(
             f"a voxel size must be positive, not {voxel_size:g} µm", where="--voxel-size"
         )
-
-
-def _sized(volume: Volume, voxel_size: float | None) -> Volume:
-    return volume if voxel_size is None else ResizedVolume(volume, (voxel_size,) * 3)
 
 
 def _check_apart(scan: Path, target: Path) -> None:

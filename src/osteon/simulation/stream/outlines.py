@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from osteon.simulation.stream.fields import Float32, Frame, as_distance, smooth_field
 
@@ -226,7 +228,7 @@ def _opening(v: Float32, u: Float32, radius: float, rng: np.random.Generator) ->
     return away
 
 
-def _united(a: Float32, b: Float32, width: float) -> Float32:
+def _united(a: npt.NDArray[Any], b: npt.NDArray[Any], width: float) -> Float32:
     """Maximum whose crease is rounded over ``width``."""
     return -_blend(np.asarray(-a, np.float32), np.asarray(-b, np.float32), width)
 

@@ -1,0 +1,62 @@
+"""Models, networks and scans as a prediction opens them, in a command or in its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from osteon.backends import Backend, open_backend
+from osteon.datasets.masks import ResizedVolume
+from osteon.model_file import Model, load_model
+from osteon.prediction import AveragedBackend, check_together
+from osteon.settings import PredictSettings
+from osteon.tables.shipped import find_model
+from osteon.volume import Volume
+
+
+def open_models(names: str | Path | Sequence[str | Path] | None) -> list[Model]:
+    """Read the models of a prediction.
+
+    Args:
+        names: A file or a name, or several whose class probabilities are averaged; None: the
+            default.
+
+    Returns:
+        The models, which fit together.
+
+    Raises:
+        OsteonError: If one is missing or damaged, or they do not fit together.
+    """
+    several = [names] if names is None or isinstance(names, str | Path) else list(names)
+    models = [load_model(find_model(name)) for name in several or [None]]
+    check_together(models)
+    return models
+
+
+def open_network(models: Sequence[Model], settings: PredictSettings) -> Backend:
+    """Make models ready to run as one network.
+
+    Args:
+        models: The models.
+        settings: Backend, device, precision, threads and views.
+
+    Returns:
+        The backend.
+
+    Raises:
+        OsteonError: As :func:`osteon.backends.open_backend`.
+    """
+    members = [open_backend(one.spec.network, one.weights, settings) for one in models]
+    if len(members) == settings.views == 1:
+        return members[0]
+    return AveragedBackend(members, views=settings.views, classes=len(models[0].spec.labels))
+
+
+def sized(volume: Volume, voxel_size: float | None) -> Volume:
+    """Return a volume whose voxel size is stated.
+
+    Args:
+        volume: The volume.
+        voxel_size: In µm, along all axes; None: what its file says.
+    """
+    return volume if voxel_size is None else ResizedVolume(volume, (voxel_size,) * 3)
