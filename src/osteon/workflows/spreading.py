@@ -9,6 +9,7 @@ nothing that is on the disk.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -254,6 +255,8 @@ def _library() -> Any:
             "spreading a prediction over workers needs Dask",
             mend='pip install "osteon[cluster]"',
         ) from None
+    # Its remarks on workers that end slowly are for developers; what matters is told as an error.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1})
     return distributed
 
