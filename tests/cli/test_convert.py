@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +83,6 @@ def test_a_model_does_not_replace_itself(theirs: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("a.onnx", ("ONNX yet", ".safetensors")),
         ("a.zip", ("'.zip'", ".safetensors")),
         ("a", ("''", ".pth")),
     ],
@@ -134,3 +135,33 @@ def test_a_pth_predicts_at_once_and_as_the_original_does(
     found = tifffile.imread(out)
     assert len(np.unique(expected)) > 1
     assert np.mean(found == expected) > 0.999  # ties of two logits may fall either way
+
+
+def test_onnx_gives_what_the_network_gives(
+    theirs: Path, network: torch.nn.Module, tmp_path: Path
+) -> None:
+    runtime = pytest.importorskip("onnxruntime")
+    out = tmp_path / "model.onnx"
+    ran = call("model", "convert", theirs, "--out", out)
+    assert ran.code == 0, ran.err
+    session = runtime.InferenceSession(out.read_bytes(), providers=["CPUExecutionProvider"])
+    for shape in ((1, 1, 64, 64), (2, 1, 32, 96)):  # batch and sides stay free
+        batch = torch.randn(shape)
+        (found,) = session.run(["logits"], {"image": batch.numpy()})
+        with torch.inference_mode():
+            expected = network(batch).numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-4 * abs(expected).max())
+    about = session.get_modelmeta().custom_metadata_map
+    assert about["schema"] == "1"
+    shown = call("model", "show", theirs, "--json")
+    assert json.loads(about["osteon"]) == shown.json
+    assert [p.name for p in out.parent.iterdir()].count(out.name) == 1
+
+
+def test_onnx_without_its_library_is_refused(
+    theirs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    out = tmp_path / "model.onnx"
+    refused(call("model", "convert", theirs, "--out", out), 6, "onnx", "osteon[fast]")
+    assert not out.exists()

@@ -11,7 +11,10 @@ import torch
 
 from osteon.networks import NetworkSpec
 from osteon.settings import PredictSettings
-from osteon.tables.choices import BACKENDS
+from osteon.tables.choices import AUTO, BACKENDS
+
+#: The backend that is always there.
+TORCH = "torch"
 
 
 class Backend(Protocol):
@@ -56,7 +59,8 @@ def open_backend(
     Args:
         spec: The network.
         weights: Its state.
-        settings: Backend, device, precision and threads.
+        settings: Backend, device, precision and threads. The backend ``auto`` is torch here, which
+            is the quickest to be ready; :func:`pick_backend` weighs the others by the work.
 
     Returns:
         The backend.
@@ -65,6 +69,7 @@ def open_backend(
         UsageError: If the device or precision is not to be had on this machine.
         DependencyError: If the backend's library is not installed.
     """
-    kind = cast(Callable[..., Any], BACKENDS.load(settings.backend))
+    name = TORCH if settings.backend == AUTO else settings.backend
+    kind = cast(Callable[..., Any], BACKENDS.load(name))
     backend: Backend = kind(spec, weights, settings)
     return backend

@@ -127,29 +127,60 @@ def probe(
         UsageError: If the device cannot compute in the precision asked for.
     """
     tried = candidates(device, precision, dimensions=dimensions)
-    key = " | ".join((purpose, precision, _machine(device), f"torch {torch.__version__}"))
-    timings = _remembered(key)
+    key = " | ".join((purpose, precision, machine_of(device), f"torch {torch.__version__}"))
+    timings = remembered(key)
     if timings is None or set(timings) != {str(c) for c in tried}:
         timings = {str(c): _time(run, c, device) for c in tried}
-        _remember(key, timings)
+        remember(key, timings)
     limit = min(timings.values()) * (1 + TOLERANCE)
     best = next(c for c in tried if timings[str(c)] <= limit)
     return best, timings
 
 
+def measured(prepare: Callable[[], Callable[[], object]], *, key: str) -> float:
+    """Measure how long something takes on this machine's CPU, once: the outcome is remembered.
+
+    Args:
+        prepare: Makes what is measured ready to be called; not called if it was measured before.
+        key: What is measured.
+
+    Returns:
+        Seconds.
+    """
+    key = f"{key} | {machine_of(torch.device('cpu'))}"
+    known = remembered(key)
+    if known is None or "seconds" not in known:
+        known = {"seconds": _least(prepare())}
+        remember(key, known)
+    return known["seconds"]
+
+
 def _time(run: Callable[[Arithmetic], None], candidate: Arithmetic, device: torch.device) -> float:
-    run(candidate)  # warm-up: kernels are chosen and compiled here
-    seconds = []
-    for _ in range(PROBE_RUNS):
-        start = time.perf_counter()
+    def once() -> None:
         run(candidate)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
+
+    return _least(once)
+
+
+def _least(work: Callable[[], object]) -> float:
+    """Seconds of the fastest of some calls, after one in which kernels are chosen and compiled."""
+    work()
+    seconds = []
+    for _ in range(PROBE_RUNS):
+        start = time.perf_counter()
+        work()
         seconds.append(time.perf_counter() - start)
     return round(min(seconds), 4)
 
 
-def _machine(device: torch.device) -> str:
+def machine_of(device: torch.device) -> str:
+    """Describe a machine and its threads: what is measured on it is remembered by that.
+
+    Args:
+        device: The device that is measured.
+    """
     if device.type == "cuda":
         return str(torch.cuda.get_device_name(device))
     return (
@@ -161,7 +192,15 @@ def _store() -> Path:
     return cache_folder() / "probes.json"
 
 
-def _remembered(key: str) -> dict[str, float] | None:
+def remembered(key: str) -> dict[str, float] | None:
+    """Return what was measured before.
+
+    Args:
+        key: What, on which machine.
+
+    Returns:
+        Seconds by name; None if nothing readable is remembered.
+    """
     try:
         found = json.loads(_store().read_text(encoding="utf-8"))[key]
         return {str(name): float(seconds) for name, seconds in found.items()}
@@ -169,7 +208,13 @@ def _remembered(key: str) -> dict[str, float] | None:
         return None  # nothing remembered, or not readable: it is measured anew
 
 
-def _remember(key: str, timings: dict[str, float]) -> None:
+def remember(key: str, timings: dict[str, float]) -> None:
+    """Remember what was measured in osteon's cache folder; warn where that cannot be written.
+
+    Args:
+        key: What, on which machine.
+        timings: Seconds by name.
+    """
     path = _store()
     try:
         data = json.loads(path.read_text(encoding="utf-8"))

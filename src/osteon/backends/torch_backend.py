@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from osteon.allocator import keep_freed_memory
 from osteon.backends.activations import activation_bytes
 from osteon.backends.precision import PROBE_BATCH, PROBE_SIZE, Arithmetic, choose_device, probe
 from osteon.networks import NetworkSpec, build_network, load_weights
@@ -40,6 +41,8 @@ class TorchBackend:
         settings: PredictSettings,
     ):
         self.device = choose_device(settings.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if isinstance(settings.threads, int):
             torch.set_num_threads(settings.threads)
         network = build_network(spec)
@@ -54,8 +57,7 @@ class TorchBackend:
                 lambda a: self._probe(a, example),
                 self.device,
                 settings.precision,
-                purpose=f"predict {spec.dimensions}D {spec.architecture}/{spec.encoder}/"
-                f"{spec.decoder_channels}, {spec.in_channels} channels",
+                purpose=purpose_of(spec),
                 dimensions=spec.dimensions,
             )
         self._set_layout(self.arithmetic)
@@ -88,6 +90,18 @@ class TorchBackend:
             labels = self._logits(batch).argmax(1).to(torch.uint8)
         result: npt.NDArray[np.uint8] = labels.cpu().numpy()
         return result
+
+
+def purpose_of(spec: NetworkSpec) -> str:
+    """Describe what is measured when a network is probed: outcomes are remembered by it.
+
+    Args:
+        spec: The network.
+    """
+    return (
+        f"predict {spec.dimensions}D {spec.architecture}/{spec.encoder}/"
+        f"{spec.decoder_channels}, {spec.in_channels} channels"
+    )
 
 
 def probe_shape(spec: NetworkSpec) -> tuple[int, ...]:

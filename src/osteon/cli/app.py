@@ -164,7 +164,14 @@ def predict(
             show_default=DEFAULT_MODEL,
         ),
     ] = None,
-    backend: Annotated[str | None, typer.Option(help="What runs the network.")] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(help="What runs the network: auto, torch, openvino or onnxruntime."),
+    ] = None,
+    speed: Annotated[
+        str | None,
+        typer.Option(help="normal, or fast: int8 on the CPU where labels stay the same."),
+    ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = None,
     memory: Annotated[str | None, typer.Option(help="Memory allowed, such as 2GiB.")] = None,
     voxel_size: Annotated[
@@ -189,8 +196,9 @@ def predict(
 
     def work(console: Console) -> dict[str, Any]:
         chosen = settings_of(
-            "PredictSettings", None, set_, backend=backend, device=device, memory=memory
-        )
+            "PredictSettings", None, set_,
+            backend=backend, speed=speed, device=device, memory=memory,
+        )  # fmt: skip
         from osteon.workflows import predicting
         from osteon.workflows.spreading import Workers
 

@@ -25,7 +25,8 @@ def model_convert(
     out: Annotated[
         Path,
         typer.Option(
-            "--out", help="Target: .safetensors (osteon's) or .pth (for the original's programs)."
+            "--out",
+            help="Target: .safetensors (osteon's), .pth (for the original's programs) or .onnx.",
         ),
     ],
     classes: Annotated[

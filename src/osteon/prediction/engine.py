@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from osteon.prediction.forecast import in_words, seconds_of_network
 from osteon.prediction.job import Job, prepare
 from osteon.prediction.keeping import Keeper
 from osteon.prediction.plan import PredictPlan
+from osteon.prediction.quick import Fast, Quantises, quicken
 from osteon.prediction.scale import ScaleChoice, Slabs
 from osteon.prediction.stopping import heed
 from osteon.prediction.store import Store
@@ -46,6 +47,7 @@ class Predicted:
         contiguity: Whether its slices are neighbours in space; None where the model does not ask.
         features: What the scan shows; None where the model does not ask.
         scale: The scale it was seen at, if that was chosen by the thickness of bone.
+        fast: Whether int8 was used, and why; None where it was not asked for.
     """
 
     voxels: dict[str, int]
@@ -57,6 +59,7 @@ class Predicted:
     contiguity: Contiguity | None = None
     features: Features | None = None
     scale: ScaleChoice | None = None
+    fast: Fast | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible description."""
@@ -70,6 +73,7 @@ class Predicted:
             "contiguity": None if self.contiguity is None else asdict(self.contiguity),
             "features": None if self.features is None else asdict(self.features),
             "scale": None if self.scale is None else asdict(self.scale),
+            "fast": None if self.fast is None else asdict(self.fast),
         }
 
 
@@ -131,6 +135,7 @@ def predict_kept(  # noqa: PLR0913
     contiguous: str = "auto",
     measure: bool = True,
     elsewhere: Elsewhere | None = None,
+    quantiser: Quantises | str | None = None,
     reporter: Reporter | None = None,
 ) -> Predicted:
     """Segment a scan by way of a work area: as :func:`predict`, but what is finished is kept.
@@ -149,6 +154,7 @@ def predict_kept(  # noqa: PLR0913
         contiguous: As for :func:`predict`.
         measure: Whether to run the network on a small input first, to tell the plan with its time.
         elsewhere: Has parts labelled into the same store by other processes; None: it is done here.
+        quantiser: Where speed is asked for: makes the int8 network, or why there can be none.
         reporter: Told of the progress.
 
     Returns:
@@ -163,6 +169,9 @@ def predict_kept(  # noqa: PLR0913
         model, volume, backend=backend, memory=memory, contiguous=contiguous, reporter=reporter,
         store=store,
     )  # fmt: skip
+    fast = None
+    if quantiser is not None:
+        job, fast = quicken(job, store, quantiser=quantiser, reporter=reporter)
     left = sum(part.stop - part.start for part in store.missing())
     if measure and left:
         reporter.message("predict", in_words(job, seconds_of_network(job, left)))
@@ -176,7 +185,7 @@ def predict_kept(  # noqa: PLR0913
     with open_target() as writer:
         slices = ((z, plane) for z, plane in store.slices())
         counts = _write(slices, writer, depth=depth, reporter=reporter, stage="write")
-    return _outcome(job, counts, since=start)
+    return replace(_outcome(job, counts, since=start), fast=fast)
 
 
 def _keep_missing(job: Job, store: Store, *, reporter: Reporter) -> None:

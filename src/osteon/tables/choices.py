@@ -44,6 +44,8 @@ RECIPES = Table(
     ),
 )
 
+#: Rows say in which formats their arithmetic can be on a CPU and what must be installed; in the
+#: order in which one is taken where none is clearly faster.
 BACKENDS = Table(
     "backends",
     (
@@ -51,11 +53,24 @@ BACKENDS = Table(
             "torch",
             "PyTorch on the CPU, an NVIDIA GPU (CUDA) or an Apple GPU (MPS)",
             "osteon.backends.torch_backend:TorchBackend",
+            {"cpu": ("fp32", "bf16"), "libraries": ()},
         ),
         Row(
             "openvino",
-            'OpenVINO on the CPU, in fp32 (pip install "osteon[fast]")',
+            'OpenVINO on the CPU (pip install "osteon[fast]"); int8 by --speed fast',
             "osteon.backends.openvino_backend:OpenVinoBackend",
+            {"cpu": ("fp32", "bf16"), "libraries": ("openvino", "onnx")},
+            extra="fast",
+        ),
+        Row(
+            "onnxruntime",
+            "ONNX Runtime on the CPU, or a GPU by CUDA, DirectML or CoreML (pip install "
+            '"osteon[onnx]")',
+            "osteon.backends.onnxruntime_backend:OnnxRuntimeBackend",
+            {"cpu": ("fp32",), "libraries": ("onnxruntime", "onnx")},
+            extra="onnx",
         ),
     ),
 )
+#: In place of a backend: the fastest that is installed.
+AUTO = "auto"

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from osteon import __version__
+from osteon.backends.exporting import described, loaded_network, onnx_of
 from osteon.errors import OutputError, UsageError
-from osteon.files import refuse_existing
+from osteon.files import refuse_existing, write_bytes
 from osteon.labels import LabelClass, LabelScheme
 from osteon.model_file import Model, load_model, save_model, write_reference
 from osteon.tables.shipped import find_model
 from osteon.workflows.record import check_folder
 
-_SUFFIXES = (".safetensors", ".pth")
+_SUFFIXES = (".safetensors", ".pth", ".onnx")
+#: Schema of the description in ONNX files.
+ONNX_SCHEMA = 1
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,9 @@ def convert(
     Args:
         model: osteon's ``.safetensors`` or the original's ``.pth``, known by its content; or the
             name of a model that comes with osteon.
-        out: The target: ``.safetensors``, or ``.pth`` for the original's programs.
+        out: The target: ``.safetensors``; ``.pth`` for the original's programs; ``.onnx`` for other
+            programs: the network alone, normalised grey values (n, channel, [z,] y, x) in and
+            logits out, with osteon's description in its metadata.
         classes: New names of the classes, in order of their values; None: as they are. The
             original's files do not name them.
         overwrite: Replace an existing target.
@@ -66,22 +73,17 @@ def convert(
     Raises:
         UsageError: If the format is unknown or cannot hold this model, or the names do not fit.
         InputError: If there is no such model.
+        DependencyError: If a library that the format needs is not installed.
         ModelFileError: If it is damaged, foreign, or of a network that osteon does not have.
         OutputError: If the target exists or cannot be written.
     """
     source, target = find_model(model), Path(out)
     suffix = target.suffix.lower()
-    if suffix == ".onnx":
-        raise UsageError(
-            "models cannot be written as ONNX yet",
-            where=target,
-            mend="give a name that ends in .safetensors or .pth",
-        )
     if suffix not in _SUFFIXES:
         raise UsageError(
             f"no format of models ends in '{target.suffix}'",
             where=target,
-            mend="give a name that ends in .safetensors (osteon's) or .pth (the original's)",
+            mend="give a name that ends in .safetensors (osteon's), .pth (the original's) or .onnx",
         )
     check_folder(target.absolute().parent, target=target)
     refuse_existing(target, overwrite=overwrite)
@@ -97,7 +99,21 @@ def convert(
     if suffix == ".pth":
         write_reference(target, loaded)
         return Converted(source, target, loaded)
+    if suffix == ".onnx":
+        _write_onnx(target, loaded)
+        return Converted(source, target, loaded)
     return Converted(source, target, save_model(target, loaded))
+
+
+def _write_onnx(target: Path, model: Model) -> None:
+    spec = model.spec
+    network = loaded_network(spec.network, model.weights)
+    description = {
+        "schema": str(ONNX_SCHEMA),
+        "made_by": f"osteon {__version__}",
+        "osteon": json.dumps(spec.as_dict()),
+    }
+    write_bytes(target, described(onnx_of(network, spec.network), description))
 
 
 def _renamed(model: Model, names: Sequence[str]) -> LabelScheme:

@@ -46,7 +46,21 @@ def open_network(models: Sequence[Model], settings: PredictSettings) -> Backend:
     Raises:
         OsteonError: As :func:`osteon.backends.open_backend`.
     """
-    members = [open_backend(one.spec.network, one.weights, settings) for one in models]
+    return as_one(
+        [open_backend(one.spec.network, one.weights, settings) for one in models], models, settings
+    )
+
+
+def as_one(
+    members: Sequence[Backend], models: Sequence[Model], settings: PredictSettings
+) -> Backend:
+    """Return networks as one: itself, or the mean of several or of several views.
+
+    Args:
+        members: The networks, ready to run.
+        models: Their models.
+        settings: The views.
+    """
     if len(members) == settings.views == 1:
         return members[0]
     return AveragedBackend(members, views=settings.views, classes=len(models[0].spec.labels))

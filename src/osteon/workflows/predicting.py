@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from osteon.backends import Backend
+from osteon.backends.quantised import Quantiser
 from osteon.errors import ExitCode, InputError, OsteonError, OutputError, Stopped, UsageError
 from osteon.events import Reporter
 from osteon.files import parse_memory
@@ -24,8 +24,9 @@ from osteon.prediction import (
 )
 from osteon.settings import PredictSettings
 from osteon.volume import Volume, VolumeWriter
-from osteon.workflows.opening import open_models, open_network, sized
+from osteon.workflows.opening import open_models, sized
 from osteon.workflows.predict_report import noted, write_report
+from osteon.workflows.predicting_backend import Opened, open_picked
 from osteon.workflows.predicting_kept import identity, plan_disk, sweep
 from osteon.workflows.record import check_folder, machine, now, versions, write_json
 from osteon.workflows.spreading import Task, Workers, own_threads, spread
@@ -110,10 +111,9 @@ def predict(
     _check_size(voxel_size)
     targets = _targets([Path(s) for s in scans], Path(out))
     models = open_models(model)
-    backend = open_network(models, settings)
-    asked = _Request(models, settings, backend, voxel_size, workers, overwrite, reporter)
-    names = ", ".join(one.spec.name for one in models)
-    reporter.message("predict", f"model {names}, {backend.description}")
+    opened = open_picked(models, settings, targets, reporter=reporter)
+    settings = opened.settings
+    asked = _Request(models, opened, voxel_size, workers, overwrite, reporter)
     runs = []
     for scan, target in targets:
         try:
@@ -142,8 +142,7 @@ class _Request:
     """What all scans of a command have in common."""
 
     models: Sequence[Model]
-    settings: PredictSettings
-    backend: Backend
+    opened: Opened
     voxel_size: float | None
     workers: Workers | None
     overwrite: bool
@@ -152,7 +151,7 @@ class _Request:
 
 def _labelled(scan: Path, target: Path, volume: Volume, asked: _Request) -> Predicted:
     """Label one scan, or go on where an earlier command ended."""
-    model, settings = asked.models[0], asked.settings
+    model, settings = asked.models[0], asked.opened.settings
 
     def open_target() -> VolumeWriter:
         return open_writer(target, like=volume, labels=model.spec.labels, overwrite=asked.overwrite)
@@ -161,7 +160,7 @@ def _labelled(scan: Path, target: Path, volume: Volume, asked: _Request) -> Pred
         if other.spec.ranges != model.spec.ranges:
             check_ranges(volume, other.spec.ranges)
     open_target().abort()  # what cannot be written is told now, not after the work
-    depends = identity(scan, volume, asked.models, settings, backend=asked.backend)
+    depends = identity(scan, volume, asked.models, settings, backend=asked.opened.backend)
     area = work_area(target)
     with Store(area, shape=volume.shape, identity=depends, restart=asked.overwrite) as store:
         sweep(target)
@@ -177,15 +176,23 @@ def _labelled(scan: Path, target: Path, volume: Volume, asked: _Request) -> Pred
             volume,
             store,
             open_target=open_target,
-            backend=asked.backend,
+            backend=asked.opened.backend,
             memory=parse_memory(settings.memory),
             contiguous=settings.contiguous,
+            quantiser=_quantiser(asked),
             elsewhere=_elsewhere(scan, store, asked),
             reporter=asked.reporter,
         )
-        _record(target, scan, asked.models, predicted)
+        _record(target, scan, asked.models, {"picked": asked.opened.why, **predicted.as_dict()})
         store.discard()
     return predicted
+
+
+def _quantiser(asked: _Request) -> Quantiser | str | None:
+    """What makes the int8 network, or why there is none; workers open the network themselves."""
+    if asked.opened.quantiser is None or asked.workers is None:
+        return asked.opened.quantiser
+    return "workers compute as `--speed normal` does"
 
 
 def _elsewhere(scan: Path, store: Store, asked: _Request) -> Elsewhere | None:
@@ -196,10 +203,10 @@ def _elsewhere(scan: Path, store: Store, asked: _Request) -> Elsewhere | None:
         scan.absolute(),
         asked.voxel_size,
         tuple(Path(one.path).absolute() for one in asked.models if one.path is not None),
-        own_threads(asked.settings, asked.workers),
+        own_threads(asked.opened.settings, asked.workers),
         store.folder,
         store.identity,
-        asked.backend.description,
+        asked.opened.backend.description,
         (0, store.shape[0]),
     )
     return spread(whole, asked.workers, reporter=asked.reporter)
@@ -286,7 +293,7 @@ def _name(scan: Path) -> str:
     return name if scan.is_dir() and scan.suffix != ".zarr" else scan.stem
 
 
-def _record(target: Path, scan: Path, models: Sequence[Model], predicted: Predicted) -> None:
+def _record(target: Path, scan: Path, models: Sequence[Model], found: dict[str, Any]) -> None:
     if not target.exists():
         raise InputError("the label volume vanished while its record was written", where=target)
     write_json(
@@ -298,7 +305,7 @@ def _record(target: Path, scan: Path, models: Sequence[Model], predicted: Predic
             "scan": str(scan.absolute()),
             "model": _described(models[0]),
             **({"mean_with": [_described(m) for m in models[1:]]} if models[1:] else {}),
-            **predicted.as_dict(),
+            **found,
             "versions": versions(),
             "machine": machine(),
         },
