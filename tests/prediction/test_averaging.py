@@ -10,9 +10,10 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from osteon.backends import open_backend
 from osteon.errors import UsageError
 from osteon.labels import BONE_PORES
-from osteon.model_file import Model, save_model
+from osteon.model_file import Model, load_model, save_model
 from osteon.networks import build_network
 from osteon.prediction import AveragedBackend, check_together
 from osteon.settings import PredictSettings
@@ -109,8 +110,8 @@ def test_two_models_and_views_through_the_workflow(tmp_path: Path) -> None:
     settings = PredictSettings(device="cpu", precision="fp32", views=4)
     out = tmp_path / "out.npy"
     (ran,) = predicting.predict([tmp_path / "scan.npy"], out=out, model=files, settings=settings)
-    models = [predicting.load_model(file) for file in files]
-    members = [predicting.open_backend(m.spec.network, m.weights, settings) for m in models]
+    models = [load_model(file) for file in files]
+    members = [open_backend(m.spec.network, m.weights, settings) for m in models]
     backend = AveragedBackend(members, views=4, classes=3)
     expected, _ = run(ArrayVolume(scan), backend, model=models[0])
     np.testing.assert_array_equal(np.load(out), expected)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from osteon.prediction.averaging import AveragedBackend, check_together
 from osteon.prediction.checks import check_ranges
+from osteon.prediction.cleanup import CleanUp, plan_cleanup
 from osteon.prediction.engine import Elsewhere, Predicted, keep_part, predict, predict_kept
 from osteon.prediction.job import prepare
 from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
@@ -18,6 +19,7 @@ from osteon.prediction.store import Store, work_area
 __all__ = [
     "HALO",
     "AveragedBackend",
+    "CleanUp",
     "ContextPlan",
     "Elsewhere",
     "PredictPlan",
@@ -27,6 +29,7 @@ __all__ = [
     "check_ranges",
     "check_together",
     "keep_part",
+    "plan_cleanup",
     "plan_prediction",
     "predict",
     "predict_kept",

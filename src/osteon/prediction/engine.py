@@ -16,6 +16,7 @@ from osteon.events import Reporter
 from osteon.intensity import Statistics
 from osteon.labels import IGNORE
 from osteon.model_file import Model
+from osteon.prediction.cleanup import CleanUp
 from osteon.prediction.contiguity import Contiguity
 from osteon.prediction.features import Features
 from osteon.prediction.forecast import in_words, seconds_of_network
@@ -48,6 +49,7 @@ class Predicted:
         features: What the scan shows; None where the model does not ask.
         scale: The scale it was seen at, if that was chosen by the thickness of bone.
         fast: Whether int8 was used, and why; None where it was not asked for.
+        cleanup: What was tidied, by class; None if nothing was asked for.
     """
 
     voxels: dict[str, int]
@@ -60,6 +62,7 @@ class Predicted:
     features: Features | None = None
     scale: ScaleChoice | None = None
     fast: Fast | None = None
+    cleanup: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible description."""
@@ -74,6 +77,7 @@ class Predicted:
             "features": None if self.features is None else asdict(self.features),
             "scale": None if self.scale is None else asdict(self.scale),
             "fast": None if self.fast is None else asdict(self.fast),
+            "cleanup": self.cleanup,
         }
 
 
@@ -136,6 +140,7 @@ def predict_kept(  # noqa: PLR0913
     measure: bool = True,
     elsewhere: Elsewhere | None = None,
     quantiser: Quantises | str | None = None,
+    cleanup: CleanUp | None = None,
     reporter: Reporter | None = None,
 ) -> Predicted:
     """Segment a scan by way of a work area: as :func:`predict`, but what is finished is kept.
@@ -155,6 +160,8 @@ def predict_kept(  # noqa: PLR0913
         measure: Whether to run the network on a small input first, to tell the plan with its time.
         elsewhere: Has parts labelled into the same store by other processes; None: it is done here.
         quantiser: Where speed is asked for: makes the int8 network, or why there can be none.
+        cleanup: Tidies the labels before they are written, as a whole: the labels of the scan and
+            5 bytes a voxel beside them are then in memory.
         reporter: Told of the progress.
 
     Returns:
@@ -183,9 +190,24 @@ def predict_kept(  # noqa: PLR0913
         job.doubt.count(note)
     depth = volume.shape[0]
     with open_target() as writer:
-        slices = ((z, plane) for z, plane in store.slices())
+        slices = _tidied(store, cleanup, reporter=reporter)
         counts = _write(slices, writer, depth=depth, reporter=reporter, stage="write")
-    return replace(_outcome(job, counts, since=start), fast=fast)
+    tidied = cleanup.as_dict() if cleanup else None
+    return replace(_outcome(job, counts, since=start), fast=fast, cleanup=tidied)
+
+
+def _tidied(store: Store, cleanup: CleanUp | None, *, reporter: Reporter) -> Slabs:
+    """The finished labels, slice by slice, tidied if that is asked for."""
+    if cleanup is None:
+        yield from store.slices()
+        return
+    labels = np.empty(store.shape, np.uint8)
+    for z, plane in store.slices():
+        labels[z] = plane[0]
+    cleanup.run(labels)
+    reporter.message("predict", cleanup.in_words())
+    for z in range(labels.shape[0]):
+        yield z, labels[z : z + 1]
 
 
 def _keep_missing(job: Job, store: Store, *, reporter: Reporter) -> None:

@@ -7,6 +7,7 @@ models; field descriptions are the help texts and state units and defaults.
 from __future__ import annotations
 
 from osteon.settings.base import Settings, apply_overrides, load_settings
+from osteon.settings.cleaning import CleanUpSettings
 from osteon.settings.common import Precision
 from osteon.settings.data import (
     AugmentationSettings,
@@ -57,6 +58,7 @@ __all__ = [
     "AdamWSettings",
     "AugmentationSettings",
     "BoxRegion",
+    "CleanUpSettings",
     "CompartmentSettings",
     "ConstantSchedule",
     "CosineSchedule",

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from osteon.settings.base import Settings
+from osteon.settings.cleaning import CleanUpSettings
 from osteon.settings.common import Precision, at_least_one, known
 from osteon.tables.choices import AUTO, BACKENDS
 
@@ -46,6 +47,8 @@ class PredictSettings(Settings):
         description="Views of each input whose class probabilities are averaged: 4 mirrors it "
         "along y and x, 8 turns it by 90° as well. The time goes up as many times.",
     )
+
+    cleanup: CleanUpSettings = Field(CleanUpSettings(), description="Clean-up by class.")
 
     report: bool = Field(
         True, description="Write a report with pictures beside the labels (<name>.report.html)."

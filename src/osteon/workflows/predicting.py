@@ -19,6 +19,7 @@ from osteon.prediction import (
     Predicted,
     Store,
     check_ranges,
+    plan_cleanup,
     predict_kept,
     work_area,
 )
@@ -159,6 +160,8 @@ def _labelled(scan: Path, target: Path, volume: Volume, asked: _Request) -> Pred
     for other in asked.models[1:]:
         if other.spec.ranges != model.spec.ranges:
             check_ranges(volume, other.spec.ranges)
+    memory = parse_memory(settings.memory)
+    cleanup = plan_cleanup(volume, model.spec.labels, settings.cleanup, memory=memory)
     open_target().abort()  # what cannot be written is told now, not after the work
     depends = identity(scan, volume, asked.models, settings, backend=asked.opened.backend)
     area = work_area(target)
@@ -177,8 +180,9 @@ def _labelled(scan: Path, target: Path, volume: Volume, asked: _Request) -> Pred
             store,
             open_target=open_target,
             backend=asked.opened.backend,
-            memory=parse_memory(settings.memory),
+            memory=memory,
             contiguous=settings.contiguous,
+            cleanup=cleanup,
             quantiser=_quantiser(asked),
             elsewhere=_elsewhere(scan, store, asked),
             reporter=asked.reporter,
