@@ -213,6 +213,9 @@ def predict(
             reporter=console.reporter,
         )
         for run in runs:
+            if run.earlier is not None:
+                console.say(f"labels: {run.labels} (finished before)")
+                continue
             if run.predicted is None:
                 console.say(f"failed: {run.scan}")
                 continue

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,13 @@ from osteon.prediction import (
 from osteon.settings import PredictSettings
 from osteon.volume import Volume, VolumeWriter
 from osteon.workflows.opening import open_models, sized
-from osteon.workflows.predict_report import noted, write_report
+from osteon.workflows.predict_report import noted, report_path, write_report
+from osteon.workflows.predicting_again import (
+    SameLabels,
+    finished_before,
+    marks,
+    record_path,
+)
 from osteon.workflows.predicting_backend import Opened, open_picked
 from osteon.workflows.predicting_kept import identity, plan_disk, sweep
 from osteon.workflows.record import check_folder, machine, now, versions, write_json
@@ -45,9 +52,10 @@ class PredictionRun:
     Attributes:
         scan: The scan.
         labels: Where its labels are; None if it failed.
-        predicted: What was found and how; None if it failed.
+        predicted: What was found and how; None if it failed, or was finished before.
         error: Why it failed; None if it did not.
         report: The report; None if it failed or none was asked for.
+        earlier: The record of labels that the same command had finished before; None if not.
     """
 
     scan: Path
@@ -55,16 +63,24 @@ class PredictionRun:
     predicted: Predicted | None
     error: OsteonError | None = None
     report: Path | None = None
+    earlier: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible description."""
         return {
             "scan": str(self.scan),
             "labels": None if self.labels is None else str(self.labels),
-            **(self.predicted.as_dict() if self.predicted else {}),
+            **self._found(),
+            "finished_before": self.earlier is not None,
             "report": None if self.report is None else str(self.report),
             "error": None if self.error is None else str(self.error),
         }
+
+    def _found(self) -> dict[str, Any]:
+        if self.predicted is not None:
+            return self.predicted.as_dict()
+        earlier = self.earlier or {}
+        return {f.name: earlier[f.name] for f in fields(Predicted) if f.name in earlier}
 
 
 def predict(
@@ -84,7 +100,8 @@ def predict(
     work area beside the target (``.<name>.osteon-part``) until the labels are whole: after a stop,
     a full disk or a kill the same call goes on from there, to the same labels. Beside each label
     volume ``<name>.osteon.json`` says how it was made and ``<name>.report.html`` shows slices of
-    it. Memory: see ``settings.memory``.
+    it. Labels that the same call has finished before, and that nobody has changed since, count as
+    done. Memory: see ``settings.memory``.
 
     Args:
         scans: Folders of slices, or files in any known format.
@@ -119,8 +136,14 @@ def predict(
     for scan, target in targets:
         try:
             volume = sized(open_volume(scan), voxel_size)
+            depends = identity(scan, volume, models, settings, backend=opened.backend)
+            earlier = None if overwrite else finished_before(target, depends, shape=volume.shape)
+            if earlier is not None:
+                reporter.message("predict", f"finished before: {target}", scan=str(scan))
+                runs.append(_done(scan, target, earlier))
+                continue
             with noted() as told:
-                predicted = _labelled(scan, target, volume, asked)
+                predicted = _labelled(scan, target, volume, asked, depends=depends)
             run = PredictionRun(scan, target, predicted)
             if settings.report:
                 report = write_report(
@@ -150,7 +173,9 @@ class _Request:
     reporter: Reporter
 
 
-def _labelled(scan: Path, target: Path, volume: Volume, asked: _Request) -> Predicted:
+def _labelled(
+    scan: Path, target: Path, volume: Volume, asked: _Request, *, depends: dict[str, Any]
+) -> Predicted:
     """Label one scan, or go on where an earlier command ended."""
     model, settings = asked.models[0], asked.opened.settings
 
@@ -162,11 +187,15 @@ def _labelled(scan: Path, target: Path, volume: Volume, asked: _Request) -> Pred
             check_ranges(volume, other.spec.ranges)
     memory = parse_memory(settings.memory)
     cleanup = plan_cleanup(volume, model.spec.labels, settings.cleanup, memory=memory)
-    open_target().abort()  # what cannot be written is told now, not after the work
-    depends = identity(scan, volume, asked.models, settings, backend=asked.opened.backend)
     area = work_area(target)
+    both = target.exists() and area.is_dir() and not asked.overwrite
+    if not both:
+        open_target().abort()  # what cannot be written is told now, not after the work
     with Store(area, shape=volume.shape, identity=depends, restart=asked.overwrite) as store:
         sweep(target)
+        placed = both and not store.missing()  # killed after the last rename
+        if both and not placed:
+            open_target().abort()
         missing = sum(part.stop - part.start for part in store.missing())
         disk = plan_disk(target, volume, missing=missing)
         asked.reporter.message(
@@ -178,7 +207,7 @@ def _labelled(scan: Path, target: Path, volume: Volume, asked: _Request) -> Pred
             model,
             volume,
             store,
-            open_target=open_target,
+            open_target=partial(SameLabels, target, shape=volume.shape) if placed else open_target,
             backend=asked.opened.backend,
             memory=memory,
             contiguous=settings.contiguous,
@@ -187,7 +216,8 @@ def _labelled(scan: Path, target: Path, volume: Volume, asked: _Request) -> Pred
             elsewhere=_elsewhere(scan, store, asked),
             reporter=asked.reporter,
         )
-        _record(target, scan, asked.models, {"picked": asked.opened.why, **predicted.as_dict()})
+        found = {"picked": asked.opened.why, **predicted.as_dict(), **marks(target, depends)}
+        _record(target, scan, asked.models, found)
         store.discard()
     return predicted
 
@@ -214,6 +244,13 @@ def _elsewhere(scan: Path, store: Store, asked: _Request) -> Elsewhere | None:
         (0, store.shape[0]),
     )
     return spread(whole, asked.workers, reporter=asked.reporter)
+
+
+def _done(scan: Path, target: Path, earlier: dict[str, Any]) -> PredictionRun:
+    report = report_path(target)
+    return PredictionRun(
+        scan, target, None, report=report if report.is_file() else None, earlier=earlier
+    )
 
 
 def exit_code(runs: Sequence[PredictionRun]) -> ExitCode:
@@ -301,7 +338,7 @@ def _record(target: Path, scan: Path, models: Sequence[Model], found: dict[str, 
     if not target.exists():
         raise InputError("the label volume vanished while its record was written", where=target)
     write_json(
-        target.with_name(f"{target.name}.osteon.json"),
+        record_path(target),
         {
             "schema": SCHEMA,
             "kind": "prediction",

@@ -55,7 +55,7 @@ def identity(
     return {
         "scan": {
             "path": str(scan.resolve()),
-            "files": _files(scan),
+            "files": files_digest(scan),
             "shape": list(volume.shape),
             "dtype": str(volume.dtype),
             "geometry": asdict(volume.geometry),
@@ -71,7 +71,15 @@ def identity(
     }
 
 
-def _files(scan: Path) -> str:
+def files_digest(scan: Path) -> str:
+    """Return a hash of the names, sizes and times of change of a volume's files.
+
+    Args:
+        scan: The file or folder.
+
+    Raises:
+        InputError: If one is gone.
+    """
     if scan.is_dir():
         files = sorted(path for path in scan.rglob("*") if path.is_file())
     else:

@@ -1,0 +1,113 @@
+"""The same command again: what is finished counts as done, wherever the first one was killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from osteon.errors import ExitCode, OutputError, UsageError
+from osteon.prediction import Store, work_area
+from osteon.settings import PredictSettings
+from osteon.workflows import predicting
+
+from .faking import MODEL, FakeBackend, noise
+
+QUICK = PredictSettings(report=False)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture
+def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
+    fake = FakeBackend()
+    monkeypatch.setattr(predicting, "_models", lambda names: [MODEL])
+    monkeypatch.setattr(predicting, "_backend", lambda models, settings: fake)
+    return fake
+
+
+def scan(folder: Path, name: str, seed: int) -> Path:
+    path = folder / f"{name}.tif"
+    tifffile.imwrite(path, noise((5, 41, 53), seed), photometric="minisblack")
+    return path
+
+
+def dies(*args: object, **kwargs: object) -> None:
+    raise Killed
+
+
+def test_finished_scans_are_done_and_the_rest_is_predicted(
+    tmp_path: Path, backend: FakeBackend
+) -> None:
+    a, out = scan(tmp_path, "a", 1), tmp_path / "out"
+    b = tmp_path / "b.tif"
+    b.write_bytes(b"damaged")
+    first = predicting.predict([a, b], out=out, settings=QUICK)
+    assert [run.error is None for run in first] == [True, False]
+    before = {p.name: p.stat().st_mtime_ns for p in (out / "a").iterdir()}
+    scan(tmp_path, "b", 2)
+    backend.seen.clear()
+    again = predicting.predict([a, b], out=out, settings=QUICK)
+    assert predicting.exit_code(again) == ExitCode.OK
+    assert [run.as_dict()["finished_before"] for run in again] == [True, False]
+    assert again[0].as_dict()["voxels"] == first[0].as_dict()["voxels"]
+    assert {p.name: p.stat().st_mtime_ns for p in (out / "a").iterdir()} == before
+    calls = len(backend.seen)
+    assert calls > 0
+    third = predicting.predict([a, b], out=out, settings=QUICK)
+    assert all(run.earlier is not None for run in third)
+    assert len(backend.seen) == calls
+
+
+def test_other_settings_or_changed_labels_are_not_done(
+    tmp_path: Path, backend: FakeBackend
+) -> None:
+    a, out = scan(tmp_path, "a", 1), tmp_path / "labels.tif"
+    predicting.predict([a], out=out, settings=QUICK)
+    other = PredictSettings(report=False, contiguous="no")
+    with pytest.raises(OutputError, match="exists already"):
+        predicting.predict([a], out=out, settings=other)
+    tifffile.imwrite(out, np.zeros((5, 41, 53), np.uint8), photometric="minisblack")
+    with pytest.raises(OutputError, match="exists already"):
+        predicting.predict([a], out=out, settings=QUICK)
+
+
+@pytest.mark.parametrize("where", ["_record", "discard"])
+@pytest.mark.parametrize("name", ["labels.tif", "labels"])
+def test_killed_after_the_last_rename(
+    where: str, name: str, tmp_path: Path, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, out = scan(tmp_path, "a", 1), tmp_path / "out" / name
+    with monkeypatch.context() as patch:
+        patch.setattr(*((predicting, where) if where == "_record" else (Store, where)), dies)
+        with pytest.raises(Killed):
+            predicting.predict([a], out=out, settings=QUICK)
+    assert out.exists()
+    assert work_area(out).is_dir()
+    backend.seen.clear()
+    (run,) = predicting.predict([a], out=out, settings=QUICK)
+    assert run.labels == out
+    assert (run.earlier is None) == (where == "_record")
+    assert backend.seen == []  # nothing is run again
+    assert {p.name for p in out.parent.iterdir()} == {name, f"{name}.osteon.json"}
+
+
+def test_what_somebody_put_there_meanwhile_is_kept(
+    tmp_path: Path, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, out = scan(tmp_path, "a", 1), tmp_path / "labels.tif"
+    with monkeypatch.context() as patch:
+        patch.setattr(predicting, "_record", dies)
+        with pytest.raises(Killed):
+            predicting.predict([a], out=out, settings=QUICK)
+    tifffile.imwrite(out, np.zeros((5, 41, 53), np.uint8), photometric="minisblack")
+    mine = out.read_bytes()
+    with pytest.raises(OutputError, match="not what the prediction would write"):
+        predicting.predict([a], out=out, settings=QUICK)
+    assert out.read_bytes() == mine
+    with pytest.raises(UsageError, match="had another settings"):
+        predicting.predict([a], out=out, settings=PredictSettings(contiguous="no"))
