@@ -11,7 +11,7 @@ import pytest
 
 HEAVY = (
     "torch", "lightning", "matplotlib", "skimage", "scipy", "SimpleITK", "monai",
-    "openvino", "onnxruntime", "onnx", "onnxscript",
+    "openvino", "onnxruntime", "onnx", "onnxscript", "dask", "distributed",
 )  # fmt: skip
 PAGES = (
     [],
@@ -30,6 +30,11 @@ PAGES = (
     ["model", "show"],
     ["model", "list"],
     ["model", "convert"],
+    ["study"],
+    ["study", "new"],
+    ["study", "plan"],
+    ["study", "run"],
+    ["study", "report"],
 )
 LIMIT = 1.0  # seconds
 _SHOW = """

@@ -30,6 +30,7 @@ from osteon.cli.options import (
 )
 from osteon.cli.settings_help import FitCommand, MeasureCommand, PredictCommand
 from osteon.cli.simulating import simulate_app
+from osteon.cli.studying import study_app
 from osteon.errors import ExitCode, Stopped, UsageError
 from osteon.tables.shipped import DEFAULT_MODEL
 
@@ -49,6 +50,7 @@ app.add_typer(dataset_app, name="dataset")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(model_app, name="model")
 app.add_typer(cache_app, name="cache")
+app.add_typer(study_app, name="study")
 
 
 def _version(value: bool) -> None:
@@ -159,8 +161,9 @@ def predict(
         list[str] | None,
         typer.Option(
             "--model",
-            help="Model file (model.safetensors), or the name of a model that comes with osteon. "
-            "Given several times: the mean of the models' class probabilities.",
+            help="Model file (model.safetensors), the name of a model that comes with osteon, or "
+            "the folder of a study (all its models). Several: the mean of their class "
+            "probabilities.",
             show_default=DEFAULT_MODEL,
         ),
     ] = None,

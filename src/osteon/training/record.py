@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from osteon.files import write_text
+from osteon.metrics import iou
 
 #: What to do when a fit cannot write.
 MEND = "free some disk space or choose a writable folder, then go on with --resume"
@@ -47,6 +48,11 @@ class FitFolder:
     def log(self) -> Path:
         """The table of epochs (CSV)."""
         return self.path / "log.csv"
+
+    @property
+    def scans(self) -> Path:
+        """The table of validation scans under the best weights (CSV)."""
+        return self.path / "validation.csv"
 
     @property
     def boards(self) -> Path:
@@ -101,18 +107,18 @@ class EpochRow:
         return row
 
 
-def class_means(iou: np.ndarray[Any, Any]) -> tuple[float, ...]:
+def class_means(scores: np.ndarray[Any, Any]) -> tuple[float, ...]:
     """Mean IoU of each class over the scans in which it occurs.
 
     Args:
-        iou: (scan, K) scores, NaN where a class does not occur.
+        scores: (scan, K) IoU, NaN where a class does not occur.
 
     Returns:
         K values; NaN for a class that occurs in no scan.
     """
-    present = ~np.isnan(iou)
+    present = ~np.isnan(scores)
     count = present.sum(0)
-    total = np.where(present, iou, 0).sum(0)
+    total = np.where(present, scores, 0).sum(0)
     return tuple(float(t / n) if n else math.nan for t, n in zip(total, count, strict=True))
 
 
@@ -133,4 +139,29 @@ def write_log(path: Path, rows: Sequence[EpochRow], classes: Sequence[str]) -> N
         writer = csv.DictWriter(text, fieldnames=list(flat[0]))
         writer.writeheader()
         writer.writerows(flat)
+    write_text(path, text.getvalue(), mend=MEND)
+
+
+def write_scan_scores(
+    path: Path, scans: Sequence[str], confusions: np.ndarray[Any, Any], classes: Sequence[str]
+) -> None:
+    """Write IoU and voxels of each validation scan beside their target, then rename it.
+
+    Args:
+        path: The CSV file.
+        scans: Names of the scans.
+        confusions: (scan, K, K) counts, rows are truth.
+        classes: Names of the classes.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    head = ["scan", "mean_iou", *(f"iou_{n}" for n in classes), *(f"voxels_{n}" for n in classes)]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(head)
+    for name, scores, counts in zip(scans, iou(confusions), confusions, strict=True):
+        present = scores[~np.isnan(scores)]
+        mean = float(present.mean()) if present.size else math.nan
+        writer.writerow([name, mean, *map(float, scores), *map(int, counts.sum(1))])
     write_text(path, text.getvalue(), mend=MEND)

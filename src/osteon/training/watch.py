@@ -22,7 +22,7 @@ from osteon.training.measuring import Measured, measure
 from osteon.training.module import FitModule
 from osteon.training.parallel import ALONE, Place, agree
 from osteon.training.plan import FitPlan
-from osteon.training.record import MEND, EpochRow, FitFolder, write_log
+from osteon.training.record import MEND, EpochRow, FitFolder, write_log, write_scan_scores
 from osteon.training.stream import BatchStream
 from osteon.training.usage import UsageMeter
 
@@ -192,6 +192,10 @@ class Watch(pl.Callback):
             write_log(self.folder.log, self.history, self._labels.names)
         if self._better(row):
             self.best_epoch = row.epoch
+            if self._tiles is not None and measured is not None and self.place.leads:
+                write_scan_scores(
+                    self.folder.scans, self._tiles.scans, measured.confusions, self._labels.names
+                )
             self._keep_best(module, row)
         self._tell(row)
         self._save(trainer)

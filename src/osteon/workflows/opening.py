@@ -10,16 +10,16 @@ from osteon.datasets.masks import ResizedVolume
 from osteon.model_file import Model, load_model
 from osteon.prediction import AveragedBackend, check_together
 from osteon.settings import PredictSettings
-from osteon.tables.shipped import find_model
 from osteon.volume import Volume
+from osteon.workflows.ensembles import model_files
 
 
 def open_models(names: str | Path | Sequence[str | Path] | None) -> list[Model]:
     """Read the models of a prediction.
 
     Args:
-        names: A file or a name, or several whose class probabilities are averaged; None: the
-            default.
+        names: A file, a run's or a study's folder or a name, or several whose class probabilities
+            are averaged; None: the default.
 
     Returns:
         The models, which fit together.
@@ -28,7 +28,8 @@ def open_models(names: str | Path | Sequence[str | Path] | None) -> list[Model]:
         OsteonError: If one is missing or damaged, or they do not fit together.
     """
     several = [names] if names is None or isinstance(names, str | Path) else list(names)
-    models = [load_model(find_model(name)) for name in several or [None]]
+    files = [file for name in several or [None] for file in model_files(name)]
+    models = [load_model(file) for file in files]
     check_together(models)
     return models
 

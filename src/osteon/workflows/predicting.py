@@ -107,8 +107,8 @@ def predict(
         scans: Folders of slices, or files in any known format.
         out: With one scan: the label volume (the suffix says the format, none: a folder of TIFF
             slices). With several: a folder; each result is named after its scan.
-        model: A model file, or the name of a model that comes with osteon; None: ``bone-pores``.
-            Several (such as folds): the mean of their class probabilities.
+        model: A model file, the name of a model that comes with osteon, or the folder of a study
+            (all its models); None: ``bone-pores``. Several: the mean of their class probabilities.
         settings: Backend, device, precision, memory.
         voxel_size: Voxel size of the scans in µm, along all axes, in place of what their files
             say; models that have a voxel size of their own need it.

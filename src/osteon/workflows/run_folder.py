@@ -97,7 +97,7 @@ def clear(path: Path) -> None:
         path: The run folder.
     """
     for name in ("run.json", "settings.yaml", "dataset.toml", "split.json", "plan.json", "log.csv",
-                 "model.safetensors", "report.html", "STOP"):  # fmt: skip
+                 "validation.csv", "model.safetensors", "report.html", "STOP"):  # fmt: skip
         (path / name).unlink(missing_ok=True)
     for name in ("checkpoints", "tensorboard"):
         shutil.rmtree(path / name, ignore_errors=True)

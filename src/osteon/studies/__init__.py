@@ -1,0 +1,1 @@
+"""Studies: a study file → runs (each a process of its own) → tables and a report."""
