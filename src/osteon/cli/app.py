@@ -233,7 +233,7 @@ def predict(
     run_command("predict", work, as_json=as_json, events=events)
 
 
-@app.command()
+@app.command(cls=MeasureCommand)
 def evaluate(
     truth: Annotated[
         Path, typer.Option("--truth", help="True labels; or a dataset manifest (TOML).")
@@ -248,7 +248,8 @@ def evaluate(
     ],
     out: Annotated[Path | None, typer.Option("--out", help="Folder for tables and report.")] = None,
     scan: Annotated[
-        Path | None, typer.Option("--scan", help="The scan, to be shown in the report.")
+        Path | None,
+        typer.Option("--scan", help="The scan: shown in the report, and labelled by Otsu."),
     ] = None,
     slices: Annotated[
         str | None, typer.Option("--slices", help="Only these slices, as first:last+1.")
@@ -280,13 +281,25 @@ def evaluate(
         ),
     ] = None,
     only_overlap: Annotated[
-        bool, typer.Option("--only-overlap", help="Leave out surface and topology: faster.")
+        bool,
+        typer.Option("--only-overlap", help="Leave out surface, topology and measures: faster."),
     ] = False,
+    measures: Annotated[
+        bool | None,
+        typer.Option(
+            "--measures/--no-measures",
+            help="Compare measures of bone (BV/TV, Tb.Th …), beside a tuned Otsu threshold where "
+            "the scan is known (default: where up to 2 GiB of memory do).",
+            show_default=False,
+        ),
+    ] = None,
+    settings: SettingsFile = None,
+    set_: Set = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
     events: Events = Say.TEXT,
 ) -> None:
-    """Compare labels with the truth: overlap, surface, topology; tables and a report."""
+    """Compare labels with the truth: overlap, surface, topology, measures; tables, a report."""
 
     def work(console: Console) -> dict[str, Any]:
         from osteon import workflows
@@ -299,6 +312,8 @@ def evaluate(
             contiguous=contiguous,
             only_overlap=only_overlap,
             tolerance_um=tolerance,
+            measures=measures,
+            measuring=settings_of("MeasureSettings", settings, set_),
         )
         run = workflows.evaluate(
             truth,

@@ -347,7 +347,9 @@ def _compared(metric: str) -> bool:
     """Whether a metric is a result: counts of voxels, and what was set, are none."""
     if metric in METRICS.names():
         return True
-    return not metric.startswith(("truth_", "predicted_", "missed_", "false_")) and metric not in {
+    return not metric.startswith(
+        ("truth_", "predicted_", "otsu_", "missed_", "false_")
+    ) and metric not in {
         "ignored_voxels",
         "surface_tolerance",
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from osteon.evaluation import measured
 from osteon.evaluation.intervals import caution
 from osteon.evaluation.rows import aligned
 from osteon.metrics import MEAN_SCANS, POOLED_SCANS, mean_defined, scores
@@ -115,7 +116,7 @@ def _bone_in_words(result: Evaluation) -> list[str]:
             f"{1 - found:.1%} of the truth's centre-lines of bone are lost; {joined:.1%} of those "
             "of the labels run where the truth has no bone."
         )
-    return out
+    return out + measured.sentences(result)
 
 
 def format_table(result: Evaluation) -> str:

@@ -25,6 +25,7 @@ from osteon.reports.blocks import (
     number,
 )
 from osteon.reports.common import class_cell, picture_panels, record_section
+from osteon.reports.evaluation_measures import measure_sections
 from osteon.reports.evaluation_parts import (
     Rows,
     ScanShape,
@@ -64,6 +65,7 @@ class EvaluationReport:
         notes: What the reader of the scores should know (absent classes, unlabelled voxels).
         slices: Name of the scan → float64 (z, K): IoU of each slice, NaN where a class is absent.
         pictures: Slices to show.
+        measures: Measures of truth and labels with their errors, one row a scan and measure.
         intervals: Means over scans with bootstrap intervals over specimens.
         caution: What those intervals are worth.
         specimens: Means of each specimen; shown where a specimen has several scans.
@@ -84,6 +86,7 @@ class EvaluationReport:
     notes: Sequence[str] = ()
     slices: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     pictures: Sequence[SlicePicture] = ()
+    measures: Rows = ()
     intervals: Rows = ()
     caution: str = ""
     specimens: Rows = ()
@@ -131,6 +134,7 @@ def write_evaluation_report(
     if data.notes:
         result.append(Notes(data.notes))
     sections = [Section("Result", result), Section("Scores by scan", _score_tables(data, find))]
+    sections += measure_sections(data.measures)
     sections += shape_tables(data.rows, find.scans, data.scheme)
     sections += sure_tables(data.intervals, data.specimens, data.caution)
     if data.pictures:

@@ -17,19 +17,23 @@ from osteon.evaluation import Pair as Judged
 from osteon.evaluation import evaluate as judge
 from osteon.evaluation.files import write_csv
 from osteon.evaluation.intervals import caution
+from osteon.evaluation.measured import error_table
 from osteon.events import Reporter
 from osteon.formats import open_volume
 from osteon.labels import BONE_PORES, IGNORE, LabelScheme
 from osteon.reports import EvaluationReport, write_evaluation_report
 from osteon.reports.saving import write_figures
+from osteon.settings import MeasureSettings
 from osteon.volume import Slab, Volume
+from osteon.workflows.evaluation_files import labels_of, models_of, recorded_scan
+from osteon.workflows.evaluation_measures import with_measures
 from osteon.workflows.evaluation_pictures import (
     contact_sheet,
     methods,
     scan_shape,
     typical_pictures,
 )
-from osteon.workflows.record import check_folder, count, machine, read_json, versions
+from osteon.workflows.record import check_folder, count, machine, versions
 
 #: Scans whose slices the report shows; the tables have all.
 MOST_SCANS_SHOWN = 6
@@ -43,6 +47,7 @@ _FILES = (
     "report.html",
     "specimens.csv",
     "intervals.csv",
+    "measure_errors.csv",
 )
 
 
@@ -84,6 +89,8 @@ class EvaluateOptions:
         only_overlap: Leave out surface and topology, which take longer.
         tolerance_um: Within how many µm surfaces count as the same; None: the largest side of a
             voxel.
+        measures: Compare measures of bone, too. None: where up to 2 GiB of memory do.
+        measuring: What is measured, and how; None: the defaults.
     """
 
     slices: tuple[int, int] | None = None
@@ -93,6 +100,8 @@ class EvaluateOptions:
     contiguous: bool | None = None
     only_overlap: bool = False
     tolerance_um: float | None = None
+    measures: bool | None = None
+    measuring: MeasureSettings | None = None
 
 
 @dataclass(frozen=True)
@@ -110,17 +119,19 @@ def evaluate(
     overwrite: bool = False,
     reporter: Reporter | None = None,
 ) -> EvaluationRun:
-    """Compare label volumes with the truth: overlap, surface and topology.
+    """Compare label volumes with the truth: overlap, surface, topology, measures of bone.
 
     Memory: overlap is streamed in 64 MiB of blocks; surface and topology hold slabs of some
-    hundred MiB, centre-lines the box around the bone (docs/evaluation.md).
+    hundred MiB, centre-lines the box around the bone; measures about 64 bytes a voxel
+    (docs/evaluation.md).
 
     Args:
         truth: A mask; or a dataset manifest (TOML), then ``labels`` is a folder that holds a
             label volume named after each scan (or the one label volume of a single scan).
         labels: The label volume, or the folder of them.
         out: Folder for ``report.html``, the tables (``evaluation.csv`` and ``.json``,
-            ``slices.csv``, ``specimens.csv``, ``intervals.csv``) and ``figures/``.
+            ``slices.csv``, ``specimens.csv``, ``intervals.csv``,
+            ``measure_errors.csv``) and ``figures/``.
         options: Slices, remaps, the scan to be shown.
         overwrite: Replace existing files.
         reporter: Told of the progress.
@@ -139,6 +150,13 @@ def evaluate(
     scheme, cases = _cases(Path(truth), Path(labels), options)
     what = None if options.only_overlap else Details(tolerance_um=options.tolerance_um)
     result = judge((case.judged for case in cases), scheme=scheme, reporter=reporter, what=what)
+    result = with_measures(
+        result,
+        [(case.judged, case.scan) for case in cases],
+        settings=options.measuring,
+        wanted=False if options.only_overlap else options.measures,
+        reporter=reporter,
+    )
     if folder is None:
         return EvaluationRun(result, None, None)
     report = _write(result, cases, folder, options=options, overwrite=overwrite)
@@ -164,7 +182,9 @@ def _write(
     options: EvaluateOptions,
     overwrite: bool,
 ) -> Path:
-    table, by_slice, record, report, specimens, intervals = (folder / name for name in _FILES)
+    table, by_slice, record, report, specimens, intervals, errors = (
+        folder / name for name in _FILES
+    )
     first = options.slices[0] if options.slices else 0
     result.write_csv(table, overwrite=overwrite)
     # Slices are counted as in the file, also where only some of them were compared.
@@ -173,6 +193,9 @@ def _write(
     result.write_json(record, overwrite=overwrite)
     result.write_specimens_csv(specimens, overwrite=overwrite)
     result.write_intervals_csv(intervals, overwrite=overwrite)
+    measures = error_table(result)
+    if measures:
+        write_csv(errors, measures, overwrite=overwrite)
     opened = {case.judged.name: case for case in cases}
     pictures = [
         picture
@@ -199,6 +222,7 @@ def _write(
             notes=result.notes(),
             slices=by_scan,
             pictures=pictures,
+            measures=measures,
             intervals=result.intervals(),
             caution=caution(len(set(result.specimens))),
             specimens=result.specimen_table(),
@@ -210,7 +234,7 @@ def _write(
                 result.scans,
                 version=osteon.__version__,
                 overlap_only=options.only_overlap,
-                models=_models(result),
+                models=models_of(result),
             ),
             settings=_options_dict(options),
             versions={**versions(), **machine()},
@@ -238,6 +262,8 @@ def _options_dict(options: EvaluateOptions) -> dict[str, object]:
         "contiguous": options.contiguous,
         "only_overlap": options.only_overlap,
         "tolerance_um": options.tolerance_um,
+        "measures": options.measures,
+        "measuring": (options.measuring or MeasureSettings()).model_dump(mode="json"),
     }
 
 
@@ -264,7 +290,7 @@ def _cases(truth: Path, labels: Path, options: EvaluateOptions) -> tuple[LabelSc
     classes = {c.value: c.name for c in manifest.labels.classes} | {IGNORE: "ignore"}
     cases = []
     for row in rows:
-        path = _labels_of(row.name, labels, alone=len(rows) == 1)
+        path = labels_of(row.name, labels, alone=len(rows) == 1)
         pair = open_pair(manifest, row)
         if pair.labels is None:
             continue
@@ -324,7 +350,7 @@ def _part(slices: tuple[int, int] | None) -> Callable[[Volume], Volume]:
 
 def _scan_of(judged: Judged, labels: Path, options: EvaluateOptions) -> Volume | None:
     """Open the scan that is shown; one that was named has to fit, one that was found may not."""
-    part, path = _part(options.slices), options.scan or _recorded_scan(labels)
+    part, path = _part(options.slices), options.scan or recorded_scan(labels)
     if path is None:
         return None
     try:
@@ -342,47 +368,3 @@ def _scan_of(judged: Judged, labels: Path, options: EvaluateOptions) -> Volume |
         where=f"{path} and {judged.truth.path}",
         mend="give the scan that the labels are of, or leave out --scan",
     )
-
-
-def _labels_of(name: str, labels: Path, *, alone: bool) -> Path:
-    if labels.is_dir():
-        if (labels / name).exists():
-            return labels / name
-        found = sorted(p for p in labels.glob(f"{name}.*") if not p.name.endswith(".osteon.json"))
-        if len(found) == 1:
-            return found[0]
-        if len(found) > 1:
-            raise UsageError(
-                f"several label volumes could be those of scan '{name}'",
-                where=", ".join(p.name for p in found),
-                mend="keep one of them in the folder",
-            )
-    if alone:
-        return labels
-    raise InputError(
-        f"there are no labels of scan '{name}'",
-        where=labels,
-        mend=f"give a folder with a label volume named {name} for each scan of the manifest",
-    )
-
-
-def _recorded_scan(labels: Path) -> Path | None:
-    record = labels.with_name(f"{labels.name}.osteon.json")
-    try:
-        path = Path(str(read_json(record)["scan"]))
-    except (OsteonError, KeyError):
-        return None  # not predicted by osteon: the report does without the scan
-    return path if path.exists() else None
-
-
-def _models(result: Evaluation) -> list[str]:
-    """Name the models that made the labels, where the records beside them say it."""
-    found = []
-    for scan in result.scans:
-        labels = Path(scan.labels_path)
-        try:
-            model = read_json(labels.with_name(f"{labels.name}.osteon.json"))["model"]
-            found.append(f"{model['name']} (weights SHA-256 {str(model['weights_sha256'])[:16]})")
-        except (OsteonError, KeyError, TypeError):
-            return []  # not all of them are osteon's: the reader has to say it
-    return sorted(set(found))

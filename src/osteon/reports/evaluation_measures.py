@@ -1,0 +1,48 @@
+"""The part of an evaluation's report on measures of bone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from osteon.reports.blocks import Block, Cell, Section, Table, Text, number
+
+Rows = Sequence[Mapping[str, object]]
+
+_UNITS = {"1": "", "um": "µm", "mm2": "mm²", "mm3": "mm³", "mm4": "mm⁴", "1/mm3": "1/mm³"}
+_TEXT = [
+    "The same measures were taken of the truth and of the labels; the error is labels ÷ truth − 1. "
+    "All bones of a scan are measured together, and compartments are found anew in each label "
+    "volume, as they would be in a study. “Otsu” is a threshold whose smoothing, number of classes "
+    "and closing were chosen by the truth of the scan itself: about the best that Otsu's method "
+    "can reach. A dash: not measured or not resolved; the notes say why."
+]
+
+
+def measure_sections(table: Rows) -> list[Section]:
+    """Lay out errors in measures; nothing where they were not compared.
+
+    Args:
+        table: Rows with ``scan``, ``measure``, ``unit``, ``truth``, ``labels``, ``error``, ``otsu``
+            and ``otsu_error``.
+
+    Returns:
+        At most one section.
+    """
+    if not table:
+        return []
+    otsu = any(r["otsu"] == r["otsu"] for r in table)
+    blocks: list[Block] = [Text(_TEXT)]
+    for scan in dict.fromkeys(str(r["scan"]) for r in table):
+        lines: list[list[Cell | str]] = []
+        for r in (r for r in table if r["scan"] == scan):
+            unit = str(r["unit"])
+            cells: list[Cell | str] = [str(r["measure"]), _UNITS.get(unit, unit)]
+            cells += [number(r["truth"], ".4g"), number(r["labels"], ".4g")]
+            cells.append(number(r["error"], "+.1%"))
+            if otsu:
+                cells += [number(r["otsu"], ".4g"), number(r["otsu_error"], "+.1%")]
+            lines.append(cells)
+        head = ["measure", "unit", "truth", "labels", "error"]
+        head += ["Otsu", "error"] if otsu else []
+        blocks.append(Table(head, lines, scan))
+    return [Section("Measures of bone", blocks)]
