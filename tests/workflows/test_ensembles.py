@@ -28,6 +28,11 @@ def test_a_file_stands_for_itself(tmp_path: Path) -> None:
     assert model_files(tmp_path / "m.safetensors") == [tmp_path / "m.safetensors"]
 
 
+def test_the_folder_of_a_fit_stands_for_its_model(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").touch()
+    assert model_files(tmp_path) == [tmp_path / "model.safetensors"]
+
+
 def test_an_unfinished_study_is_no_ensemble(tmp_path: Path) -> None:
     write_study(tmp_path, ("fold1", "b", "finished"), ("fold2", "b", "running"))
     with pytest.raises(InputError, match="not finished: fold2"):

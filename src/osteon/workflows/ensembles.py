@@ -13,7 +13,7 @@ def model_files(name: str | Path | None) -> list[Path]:
     """Find the model files that a name or path stands for.
 
     Args:
-        name: A name, a file, the folder of a study, or None for the default model.
+        name: A name, a file, the folder of a fit or of a study, or None for the default model.
 
     Returns:
         The files; of a study those of all its finished runs.
@@ -22,6 +22,9 @@ def model_files(name: str | Path | None) -> list[Path]:
         InputError: If there is no such model; if a run of the study is not finished; or if the
             study compares groups of settings, whose models are not meant to be averaged.
     """
+    run = None if name is None else Path(name) / "model.safetensors"
+    if run is not None and run.is_file():
+        return [run]
     record = None if name is None else Path(name) / "study.json"
     if record is None or not record.is_file():
         return [find_model(name)]
