@@ -282,6 +282,9 @@ def test_events_are_lines_of_json(cohort: Path, tmp_path: Path, model: Path) -> 
     assert max(e["step"] for e in events if e["kind"] == "progress") == 10
     assert events[-1] == {"kind": "result", "stage": "predict", "data": ran.json}
     again = call(*words, tmp_path / "labels", "--json")
+    assert again.code == 0
+    assert again.json["scans"][0]["finished_before"]
+    again = call(*words, tmp_path / "labels", "--json", "--memory", "1GiB")  # not the same command
     assert again.code == 4
     assert again.out == ""
     last = json.loads(again.err.splitlines()[-1])

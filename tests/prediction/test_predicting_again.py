@@ -12,6 +12,7 @@ from osteon.errors import ExitCode, OutputError, UsageError
 from osteon.prediction import Store, work_area
 from osteon.settings import PredictSettings
 from osteon.workflows import predicting
+from osteon.workflows.predicting_backend import Opened
 
 from .faking import MODEL, FakeBackend, noise
 
@@ -25,8 +26,12 @@ class Killed(BaseException):
 @pytest.fixture
 def backend(monkeypatch: pytest.MonkeyPatch) -> FakeBackend:
     fake = FakeBackend()
-    monkeypatch.setattr(predicting, "_models", lambda names: [MODEL])
-    monkeypatch.setattr(predicting, "_backend", lambda models, settings: fake)
+    monkeypatch.setattr(predicting, "open_models", lambda names: [MODEL])
+
+    def opened(models: object, settings: PredictSettings, *_: object, **__: object) -> Opened:
+        return Opened(fake, settings, "it is a fake", None)
+
+    monkeypatch.setattr(predicting, "open_picked", opened)
     return fake
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -238,11 +239,12 @@ class Measurements:
     def __init__(self, *scores: float):
         self._scores = list(scores)
 
-    def __call__(self, network: object, *args: object, **kwargs: object) -> object:
+    def __call__(self, network: object, tiles: Any, *args: object, **kwargs: object) -> object:
         from osteon.training.measuring import Measured
 
         score = self._scores.pop(0)
-        return Measured(0.5, score, (score,) * 3, torch.zeros(1, 3, 3).numpy())
+        counts = torch.zeros(len(tiles.scans), 3, 3).numpy()
+        return Measured(0.5, score, (score,) * 3, counts)
 
 
 def test_a_plateau_lowers_the_learning_rate(

@@ -66,7 +66,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def test_an_evaluation_writes_tables_figures_and_the_whole_report(runs: Path) -> None:
     folder = runs / "runs" / "thin" / "evaluation"
     names = {p.name for p in folder.iterdir()}
-    tables = {"evaluation.csv", "slices.csv", "specimens.csv", "intervals.csv"} | {"measure_errors.csv"}
+    tables = {"evaluation.csv", "slices.csv", "specimens.csv", "intervals.csv"} | {
+        "measure_errors.csv"
+    }
     assert names == tables | {"evaluation.json", "report.html", "figures"}
     with open(folder / "evaluation.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
