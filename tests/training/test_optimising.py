@@ -239,7 +239,7 @@ class Measurements:
     def __init__(self, *scores: float):
         self._scores = list(scores)
 
-    def __call__(self, network: object, tiles: Any, *args: object, **kwargs: object) -> object:
+    def __call__(self, network: object, loss: object, tiles: Any, **kwargs: object) -> object:
         from osteon.training.measuring import Measured
 
         score = self._scores.pop(0)
