@@ -8,6 +8,9 @@ from osteon.errors import InputError, OsteonError, UsageError
 from osteon.evaluation import Evaluation
 from osteon.workflows.record import read_json
 
+#: What `osteon predict` writes beside a label volume.
+_BESIDE = (".osteon.json", ".report.html")
+
 
 def labels_of(name: str, labels: Path, *, alone: bool) -> Path:
     """Find the label volume of a scan in a folder.
@@ -27,7 +30,7 @@ def labels_of(name: str, labels: Path, *, alone: bool) -> Path:
     if labels.is_dir():
         if (labels / name).exists():
             return labels / name
-        found = sorted(p for p in labels.glob(f"{name}.*") if not p.name.endswith(".osteon.json"))
+        found = sorted(p for p in labels.glob(f"{name}.*") if not p.name.endswith(_BESIDE))
         if len(found) == 1:
             return found[0]
         if len(found) > 1:
