@@ -14,8 +14,15 @@ import tifffile
 
 from osteon.cli.app import main
 from osteon.errors import Stopped
-from osteon.evaluation import Pair, evaluate
-from osteon.evaluation.measured import Measured, error_rows, missing, relative_error
+from osteon.evaluation import Details, Pair, evaluate
+from osteon.evaluation.measured import (
+    LEFT_OUT,
+    Measured,
+    error_rows,
+    error_table,
+    missing,
+    relative_error,
+)
 from osteon.events import Reporter
 from osteon.labels import IGNORE, LabelClass, LabelScheme
 from osteon.morphometry import measure
@@ -63,6 +70,15 @@ def test_plates_that_are_labelled_too_thick() -> None:
     assert found["tb-th_error"] == pytest.approx(0.5)
     assert found["tb-sp_error"] == pytest.approx(6 / 8 - 1)
     assert not any(name.startswith("otsu") for name in found)
+
+
+def test_the_table_has_no_euler_number_of_topology_s() -> None:
+    one = pair(plates(4), plates(6))
+    result = with_measures(evaluate([one], what=Details()), [(one, None)], settings=CORE)
+    assert "truth_euler" in values(result)
+    names = {str(r["name"]) for r in error_table(result)}
+    assert "tb-th" in names
+    assert names.isdisjoint(LEFT_OUT)
 
 
 def test_the_summary_says_it_in_words() -> None:
