@@ -210,22 +210,35 @@ def _tidied(store: Store, cleanup: CleanUp | None, *, reporter: Reporter) -> Sla
         yield z, labels[z : z + 1]
 
 
+def _done_before(missing: Sequence[slice], depth: int, *, reporter: Reporter) -> int:
+    """Count the slices that an earlier start has finished, and say so."""
+    done: int = depth - sum(part.stop - part.start for part in missing)
+    if done:
+        reporter.message("predict", f"going on: {done} of {depth} slices were finished before")
+    return done
+
+
+def _kept(job: Job, keeper: Keeper, part: slice) -> Generator[int, None, None]:
+    """Label a part into the store; gives the number of slices of each slab."""
+    with closing(job.labels(part)) as slabs:
+        for z, labels in slabs:
+            keeper.add(z, labels, note=job.doubt.taken())
+            yield labels.shape[0]
+
+
 def _keep_missing(job: Job, store: Store, *, reporter: Reporter) -> None:
     """Label the slices that the store does not have yet."""
     missing, depth = store.missing(), store.shape[0]
-    done = depth - sum(part.stop - part.start for part in missing)
-    if done:
-        reporter.message("predict", f"going on: {done} of {depth} slices were finished before")
+    done = _done_before(missing, depth, reporter=reporter)
     with (
         reporter.stage("predict", total=depth, unit="slice", done=done) as progress,
         Keeper(store) as keeper,
     ):
         for part in missing:
-            with closing(job.labels(part)) as slabs:
-                for z, labels in slabs:
-                    keeper.add(z, labels, note=job.doubt.taken())
-                    done += labels.shape[0]
-                    progress.advance(labels.shape[0])
+            with closing(_kept(job, keeper, part)) as slabs:
+                for count in slabs:
+                    done += count
+                    progress.advance(count)
                     if done < depth:
                         what = f"{done} of {depth} slices"
                         heed(reporter, what, where=job.volume.path, kept=True)
@@ -245,19 +258,15 @@ def keep_part(job: Job, store: Store, part: slice) -> None:
     with Keeper(store) as keeper:
         for gap in store.missing():
             own = slice(max(gap.start, part.start), min(gap.stop, part.stop))
-            if own.start >= own.stop:
-                continue
-            with closing(job.labels(own)) as slabs:
-                for z, labels in slabs:
-                    keeper.add(z, labels, note=job.doubt.taken())
+            if own.start < own.stop:
+                for _ in _kept(job, keeper, own):
+                    pass
 
 
 def _wait_for_missing(job: Job, store: Store, elsewhere: Elsewhere, *, reporter: Reporter) -> None:
     """Have the slices labelled that the store does not have yet."""
     missing, depth = store.missing(), store.shape[0]
-    done = depth - sum(part.stop - part.start for part in missing)
-    if done:
-        reporter.message("predict", f"going on: {done} of {depth} slices were finished before")
+    done = _done_before(missing, depth, reporter=reporter)
     if not missing:
         return
     with (
