@@ -89,6 +89,21 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert all(np.array_equal(one[name], other[name]) for name in one)
 
 
+# A model of a few steps is undecided about everything, and says so.
+@pytest.mark.filterwarnings("ignore::osteon.errors.OsteonWarning")
+@pytest.mark.parametrize("kept", [True, False])
+def test_it_goes_on_with_the_scans_it_began_with(tmp_path: Path, kept: bool) -> None:
+    manifest, run = dataset(tmp_path), tmp_path / "run"
+    chosen = settings("validation.specimens=[b]")
+    stopped = workflows.fit(manifest, out=run, settings=chosen, reporter=_after_one())
+    assert stopped.outcome.stopped
+    if not kept:  # then the run's own copy is read
+        manifest.unlink()
+    resumed = workflows.fit(out=run, resume=True)
+    assert len(resumed.outcome.history) == 2
+    assert json.loads((run / "run.json").read_text())["status"] == "finished"
+
+
 def _after_one() -> Reporter:
 
     def stop(event: Event) -> None:

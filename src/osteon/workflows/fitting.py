@@ -46,6 +46,7 @@ from osteon.workflows.run_folder import (
     clear,
     failure_recorded,
     open_run,
+    recorded_dataset,
     recorded_settings,
 )
 
@@ -112,7 +113,8 @@ def fit(
     it ends the fit cleanly. Memory: see :func:`osteon.training.fit`.
 
     Args:
-        dataset: The manifest (TOML); None with simulated slices alone (``simulation.items``).
+        dataset: The manifest (TOML); None with simulated slices alone (``simulation.items``), or
+            with ``resume`` for that of the run.
         out: The run folder.
         settings: Settings; with ``resume`` those of the run are used, and others are an error.
         resume: Go on with an interrupted or stopped run.
@@ -134,6 +136,8 @@ def fit(
     if resume and place.leads:
         folder.stop_file.unlink(missing_ok=True)  # the one that ended it
         reporter.stop.watch(folder.stop_file)
+    if resume and dataset is None:
+        dataset = recorded_dataset(folder)
     # Whatever may be wrong with the data shows here, before anything is written or replaced.
     opened = open_data(None if dataset is None else Path(dataset), settings)
     examined = agree(place, lambda: examine(opened, settings, reporter))

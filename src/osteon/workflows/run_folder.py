@@ -78,6 +78,24 @@ def recorded_settings(folder: FitFolder) -> FitSettings:
     return load_settings(FitSettings, kept)
 
 
+def recorded_dataset(folder: FitFolder) -> Path | None:
+    """Find the manifest that a run was started with: where it was, else the run's own copy.
+
+    Args:
+        folder: The run folder, which holds a run.
+
+    Returns:
+        The manifest; None for a run on simulated slices alone, or that never began.
+    """
+    if not (folder.path / "run.json").is_file():
+        return None
+    recorded = read_json(folder.path / "run.json").get("dataset")
+    if not isinstance(recorded, str):
+        return None
+    original, copy = Path(recorded), folder.path / "dataset.toml"
+    return copy if copy.is_file() and not original.is_file() else original
+
+
 def _settings_to_go_on(folder: FitFolder, settings: FitSettings | None) -> FitSettings:
     recorded = recorded_settings(folder)
     check_folder(folder.path)
