@@ -20,7 +20,12 @@ BACKGROUND, BONE, PORES = (BONE_PORES.value(n) for n in ("background", "bone", "
 #: What a view shows: whole bones, a part of one or a few large ones, or none, and how often.
 VIEWS = {"whole": 0.42, "part": 0.39, "few": 0.13, "none": 0.06}
 #: Radius of the bones over the size of the square, in each view.
-WHOLE, PART, FEW = (0.16, 0.5), (0.5, 7.0), (0.25, 1.2)
+WHOLE, PART, FEW, INTERIOR = (0.16, 0.5), (0.5, 7.0), (0.25, 1.2), (1.2, 7.0)
+#: How far from the middle of the bone an interior is: up to the radius less this share of the view.
+INTERIOR_MARGIN = 0.6
+#: Bones of which less than this share of the square is bone are mostly drawn again, up to so many
+#: times: squares of marrow alone teach little.
+LEAST_BONE, DRAWN_AGAIN, MOST_DRAWS = 0.01, 0.85, 4
 #: The most bones in a view of whole ones.
 MOST_BONES = 6
 #: Share of several bones that stand beside each other around a gap, and the space between them
@@ -31,7 +36,8 @@ THICKNESS, SPACING_TO_THICKNESS, CORTEX = (1.2, 15.0), (1.3, 9.0), (1.5, 70.0)
 #: Where no bone is, in pixels; cortex where a bone is pushed back by another one.
 FAR, PUSHED_CORTEX = -1e3, 2.0
 #: How often a slice is shown as larger voxels would show it, and by how much, in pixels.
-COARSER, COARSER_SIGMA = {"whole": 0.45, "few": 0.25, "part": 0.1}, (0.4, 2.2)
+COARSER = {"whole": 0.45, "few": 0.25, "part": 0.1, "interior": 0.3}
+COARSER_SIGMA = (0.4, 2.2)
 
 
 @dataclass(frozen=True)
@@ -68,6 +74,16 @@ def draw_scene(frame: Frame, rng: np.random.Generator, *, view: str | None = Non
     """
     if view is None:
         view = str(rng.choice(list(VIEWS), p=list(VIEWS.values())))
+    for _ in range(MOST_DRAWS):
+        scene = _draw_once(frame, rng, view)
+        if view == "none" or (scene.labels == BONE).mean() >= LEAST_BONE:
+            break
+        if rng.random() >= DRAWN_AGAIN:
+            break
+    return scene
+
+
+def _draw_once(frame: Frame, rng: np.random.Generator, view: str) -> Scene:
     gap = 0.0 if rng.random() < 0.3 else log_uniform(rng, (0.5, 12.0))
     drawn = _united(frame, _draw_bones(frame, rng, view), gap=gap)
     labelled, inside, mineral = share(drawn.bone), share(drawn.depth), share(drawn.faint)
@@ -114,6 +130,8 @@ def _draw_bones(frame: Frame, rng: np.random.Generator, view: str) -> list[Bone]
         limits = (WHOLE[0] / np.sqrt(count), min(WHOLE[1], 0.9 / np.sqrt(count)))
     elif view == "few":
         count, limits = int(rng.integers(2, 4)), FEW
+    elif view == "interior":
+        count, limits = 1, INTERIOR
     else:
         count, limits = 1, PART
     alike = count > 1 and rng.random() < 0.6
@@ -165,7 +183,9 @@ def _place(frame: Frame, rng: np.random.Generator, radius: float, view: str) -> 
         room = max(0.5 * frame.size - 0.8 * radius, 0.05 * frame.size)
         y, x = rng.uniform(-room, room, 2)
         return float(y), float(x)
-    if rng.random() < 0.8:
+    if view == "interior":
+        away = float(rng.uniform(0, 1)) * max(radius - INTERIOR_MARGIN * frame.size, 0.0)
+    elif rng.random() < 0.8:
         away = max(radius + float(rng.uniform(-0.55, 0.35)) * frame.size, 0.0)
     else:
         away = float(rng.uniform(0, 1)) * radius
