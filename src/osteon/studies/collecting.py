@@ -20,7 +20,14 @@ from osteon.workflows.record import read_json
 
 Row = dict[str, Any]
 #: Costs of a run that are shown, by their name in ``run.json``.
-COSTS = ("parameters", "gflops_per_patch", "seconds", "peak_memory_bytes", "gpu_memory_bytes")
+COSTS = (
+    "parameters",
+    "gflops_per_patch",
+    "seconds",
+    "prediction_mvoxel_per_second",
+    "peak_memory_bytes",
+    "gpu_memory_bytes",
+)
 
 
 @dataclass(frozen=True)

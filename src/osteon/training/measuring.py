@@ -28,12 +28,14 @@ class Measured:
         mean_iou: IoU, mean over classes, then over scans.
         class_iou: IoU of each class, mean over the scans in which it occurs.
         confusions: (scan, K, K) counts, rows are truth.
+        voxels: Voxels that went through the network, unlabelled and padding among them.
     """
 
     loss: float
     mean_iou: float
     class_iou: tuple[float, ...]
     confusions: np.ndarray[Any, Any]
+    voxels: int = 0
 
 
 def measure(
@@ -66,7 +68,7 @@ def measure(
         The figures, or None if it was asked to stop.
     """
     confusions = np.zeros((len(tiles.scans), classes, classes), dtype=np.int64)
-    sums = np.zeros(3)  # of losses, of items, of processes that were asked to stop
+    sums = np.zeros(4)  # of losses, items, processes that were asked to stop, voxels
     mine = range(place.rank, len(tiles), place.world)
     was_training, device = network.training, next(network.parameters()).device
     same_buffers(place, network)
@@ -83,13 +85,14 @@ def measure(
                 logits = logits_of(network, tensor, context)
             sums[0] += float(loss(logits, torch.from_numpy(labels)[None].to(device)))
             sums[1] += 1
+            sums[3] += labels.size
             predicted = logits.argmax(1)[0].to(torch.uint8).cpu().numpy()
             confusions[scan] += confusion_matrix(labels, predicted, classes=classes)
             bar.advance()
     network.train(was_training)
     sums = total(place, torch.from_numpy(sums)).numpy()
     confusions = total(place, torch.from_numpy(confusions)).numpy()
-    return None if sums[2] else _scores(confusions, loss=sums[0] / sums[1])
+    return None if sums[2] else _scores(confusions, loss=sums[0] / sums[1], voxels=int(sums[3]))
 
 
 def logits_of(network: nn.Module, image: torch.Tensor, context: int | None) -> torch.Tensor:
@@ -110,9 +113,9 @@ def logits_of(network: nn.Module, image: torch.Tensor, context: int | None) -> t
     return logits
 
 
-def _scores(confusions: np.ndarray[Any, Any], *, loss: float) -> Measured:
+def _scores(confusions: np.ndarray[Any, Any], *, loss: float, voxels: int) -> Measured:
     per_scan = iou(confusions)
     present = ~np.isnan(per_scan)
     means = [float(row[use].mean()) for row, use in zip(per_scan, present, strict=True) if any(use)]
     mean_iou = float(np.mean(means)) if means else math.nan
-    return Measured(float(loss), mean_iou, class_means(per_scan), confusions)
+    return Measured(float(loss), mean_iou, class_means(per_scan), confusions, voxels)

@@ -79,6 +79,7 @@ class EpochRow:
         learning_rate: At the end of the epoch.
         seconds: Wall time of the epoch with its validation.
         val_seconds: Wall time of the validation alone; NaN without.
+        val_voxels: Voxels that the validation sent through the network; 0 without.
     """
 
     epoch: int
@@ -90,6 +91,7 @@ class EpochRow:
     learning_rate: float
     seconds: float
     val_seconds: float = math.nan
+    val_voxels: int = 0
 
     def flat(self, classes: Sequence[str]) -> dict[str, Any]:
         """Return the row as a flat dictionary with a column ``val_iou_<class>`` each.

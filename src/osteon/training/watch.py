@@ -240,6 +240,7 @@ class Watch(pl.Callback):
             learning_rate=float(trainer.optimizers[0].param_groups[0]["lr"]),
             seconds=seconds,
             val_seconds=took if measured else math.nan,
+            val_voxels=measured.voxels if measured else 0,
         )
 
     def _better(self, row: EpochRow) -> bool:

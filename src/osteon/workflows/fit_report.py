@@ -175,6 +175,7 @@ def _costs_in_words(costs: Mapping[str, Any]) -> dict[str, str]:
         "time": _duration(costs["seconds"]),
         "time of an epoch": _duration(sum(times) / len(times)) if times else None,
         "validation, in all": _duration(costs["validation_seconds"]),
+        "prediction": _speed(costs["prediction_mvoxel_per_second"]),
         "memory, at its peak": _gib(costs["peak_memory_bytes"]),
         "memory of the reading processes": _gib(costs["workers_memory_bytes"]),
         "memory of the GPU, at its peak": _gib(costs["gpu_memory_bytes"]),
@@ -190,6 +191,10 @@ def _ran_on(outcome: FitOutcome) -> str:
     threads = count(plan.threads, "thread")
     many = f", {plan.processes} processes" if plan.processes > 1 else ""
     return f"{outcome.device}, {plan.precision}, {threads}{many}"
+
+
+def _speed(mvoxels: float | None) -> str | None:
+    return None if mvoxels is None else f"{mvoxels:.3g} Mvoxel/s (in the fastest validation)"
 
 
 def _gib(count: float | None) -> str | None:

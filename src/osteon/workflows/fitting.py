@@ -270,6 +270,7 @@ def _costs(spec: ModelSpec, outcome: FitOutcome) -> dict[str, Any]:
             "seconds": outcome.seconds,
             "seconds_per_epoch": [row.seconds for row in outcome.history],
             "validation_seconds": sum(measuring),
+            "prediction_mvoxel_per_second": _prediction_speed(outcome.history),
             "epochs": len(outcome.history),
             "peak_memory_bytes": outcome.usage.peak_memory,
             "workers_memory_bytes": outcome.usage.workers_memory,
@@ -280,6 +281,12 @@ def _costs(spec: ModelSpec, outcome: FitOutcome) -> dict[str, Any]:
         }
     )
     return found
+
+
+def _prediction_speed(history: Sequence[EpochRow]) -> float | None:
+    """Megavoxels a second of the fastest validation, reading and loss included; None without."""
+    speeds = [r.val_voxels / r.val_seconds / 1e6 for r in history if r.val_voxels]
+    return max(speeds, default=None)
 
 
 def _announce(prepared: Prepared, settings: FitSettings, reporter: Reporter) -> None:
