@@ -5,7 +5,7 @@ from __future__ import annotations
 from osteon.datasets.blocks import BlockPatches
 from osteon.datasets.caching import cached_pair
 from osteon.datasets.context import ContextPatches, MixedPatches
-from osteon.datasets.costs import Estimate, estimate
+from osteon.datasets.costs import Estimate, cpu_speed, estimate
 from osteon.datasets.doctor import check
 from osteon.datasets.findings import Finding
 from osteon.datasets.grid import GridTiles
@@ -50,6 +50,7 @@ __all__ = [
     "check_mode",
     "class_weights",
     "content_hash",
+    "cpu_speed",
     "empty_slices",
     "estimate",
     "folds",

@@ -87,7 +87,7 @@ def estimate(
     steps = -(-patches // (training.batch_size * training.accumulate)) * training.epochs
     if costs is None:
         return Estimate(patches, steps, None, None)
-    speed = flops_per_second or _measure()
+    speed = flops_per_second or cpu_speed()
     seconds = costs.flops * _PASSES * patches * training.epochs / speed
     if training.max_minutes is not None:
         seconds = min(seconds, training.max_minutes * 60)
@@ -100,7 +100,8 @@ def estimate(
     return Estimate(patches, steps, memory, seconds)
 
 
-def _measure() -> float:
+def cpu_speed() -> float:
+    """Time a matrix product (0.1 s): floating-point operations of convolutions a second here."""
     a = np.ones((_PROBE, _PROBE), np.float32)
     best = float("inf")
     for _ in range(3):

@@ -10,6 +10,8 @@ from osteon.reports.figures import _DASHES, _SCANS, _curve, _figure, _styled, _s
 
 #: Curves are named in a legend up to this many.
 _NAMED = 10
+#: Panels beside each other.
+_PANELS = 4
 
 
 @_styled
@@ -73,4 +75,35 @@ def iou_against_cost(groups: Sequence[Mapping[str, object]]) -> str:
     axes.set_xlabel("GFLOPs a patch (forward)")
     axes.set_ylabel("validation mean IoU")
     axes.grid(visible=True, color="#e3e6e9", linewidth=0.8)
+    return _svg(figure)
+
+
+@_styled
+def iou_against_traits(
+    scans: Sequence[Mapping[str, object]], traits: Mapping[str, str], *, ylabel: str
+) -> str:
+    """Draw the IoU of each scan against what scans are like, a panel a trait.
+
+    Args:
+        scans: Rows with ``mean_iou`` and the traits.
+        traits: Name of a trait → label of its axis.
+        ylabel: Label of the other axis.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    columns = min(_PANELS, len(traits))
+    lines = math.ceil(len(traits) / columns)
+    figure = _figure(11.0, 2.9 * lines)
+    grid = figure.subplots(lines, columns, squeeze=False, sharey=True)
+    for axes, (name, label) in zip(grid.flat, traits.items(), strict=False):
+        points = [(as_number(row.get(name)), as_number(row["mean_iou"])) for row in scans]
+        shown = [point for point in points if all(map(math.isfinite, point))]
+        axes.plot([x for x, _ in shown], [y for _, y in shown], "o", color="#0072b2", alpha=0.8)
+        axes.set_xlabel(label)
+        axes.grid(visible=True, color="#e3e6e9", linewidth=0.8)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(ylabel)
+    for axes in list(grid.flat)[len(traits) :]:
+        axes.set_visible(False)
     return _svg(figure)

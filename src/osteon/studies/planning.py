@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osteon.datasets import Manifest, Split, estimate, folds, open_pairs, scan_shapes, split
+from osteon.datasets import (
+    Manifest,
+    Split,
+    cpu_speed,
+    estimate,
+    folds,
+    open_pairs,
+    scan_shapes,
+    split,
+)
 from osteon.errors import UsageError
 from osteon.settings import FitSettings, ValidationSettings
 from osteon.studies.file import Group, StudySettings, groups, load_study
@@ -124,6 +133,7 @@ def plan_study(path: Path) -> Plan:
     divisions = _divisions(study, manifest, shapes, made)
     costs = {group.name: _costs(group.settings, len(manifest.labels)) for group in made}
     runs, seconds, disk, notes = [], 0.0, 0.0, []
+    speed = cpu_speed()  # once: a busy machine would else give each run another
     for group in made:
         for fold, division in divisions[group.name]:
             epochs, note = _epochs(study, group, division, costs, made[0].name)
@@ -133,7 +143,13 @@ def plan_study(path: Path) -> Plan:
                 settings = _decided(group.settings, manifest, division, seed=seed, epochs=epochs)
                 name = "-".join([group.name, *([f"fold{fold}"] if fold else []), f"seed{seed}"])
                 runs.append(Run(name, group.name, fold, seed, group.choices, settings))
-                taken = estimate(settings, slices=slices, cache_bytes=0, costs=costs[group.name])
+                taken = estimate(
+                    settings,
+                    slices=slices,
+                    cache_bytes=0,
+                    costs=costs[group.name],
+                    flops_per_second=speed,
+                )
                 seconds += taken.seconds or 0.0
                 disk += costs[group.name].parameters * BYTES_PER_PARAMETER
     return Plan(study.name, dataset, tuple(runs), seconds, disk, tuple(notes))
