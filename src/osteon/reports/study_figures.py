@@ -72,6 +72,8 @@ def iou_against_cost(groups: Sequence[Mapping[str, object]]) -> str:
     front.sort()
     axes.plot([x for x, _ in front], [y for _, y in front], color="#d55e00", linestyle="--")
     axes.set_xscale("log")
+    for one in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        one("{x:g}")  # not 3 × 10⁰
     axes.set_xlabel("GFLOPs a patch (forward)")
     axes.set_ylabel("validation mean IoU")
     axes.grid(visible=True, color="#e3e6e9", linewidth=0.8)

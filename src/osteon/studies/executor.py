@@ -56,7 +56,7 @@ def begin(job: Job) -> Process:
     Returns:
         The process.
     """
-    left = _still_running(job.record)
+    left = _still_running(job)
     if left is not None:
         return left
     # The settings are the first thing that a fit writes; from then on it can be gone on with.
@@ -71,9 +71,7 @@ def begin(job: Job) -> Process:
             stderr=log,
             start_new_session=True,  # Ctrl-C reaches the driver alone, which ends runs cleanly
         )
-    with suppress(psutil.NoSuchProcess):  # it has ended already
-        made = psutil.Process(process.pid).create_time()
-        write_json(job.record, {"host": platform.node(), "pid": process.pid, "made": made})
+    write_json(job.record, {"host": platform.node(), "pid": process.pid})
     return process
 
 
@@ -91,14 +89,15 @@ def exit_code(process: Process) -> int | None:
     return 0
 
 
-def _still_running(record: Path) -> psutil.Process | None:
+def _still_running(job: Job) -> psutil.Process | None:
     try:
-        kept = json.loads(record.read_text(encoding="utf-8"))
+        kept = json.loads(job.record.read_text(encoding="utf-8"))
         if kept["host"] != platform.node():
             return None
         process = psutil.Process(kept["pid"])
-        # Numbers of processes are used again; the time tells them apart.
-        same = abs(process.create_time() - kept["made"]) < 1
+        # Numbers of processes are used again; what they were called with tells them apart. Not the
+        # time of their start: it is counted from the boot, and moves when the clock is set.
+        same = str(job.folder) in process.cmdline()
         return process if same and exit_code(process) is None else None
     except (OSError, ValueError, KeyError, psutil.Error):
         return None

@@ -137,10 +137,7 @@ def _ranking(groups: Sequence[Mapping[str, Any]]) -> list[str]:
         return [f"{first['group']}: {said}."]
     rivals = [row for row in groups[1:] if not row["high"] < first["low"]]
     if any(not math.isfinite(row["low"]) for row in groups):
-        rest = (
-            "There is one run a group at least without any repetition: how much of the order is "
-            "chance cannot be said."
-        )
+        rest = "Some groups have a single run: how much of the order is chance cannot be said."
     elif rivals:
         rest = f"{len(rivals)} of the {len(groups) - 1} others cannot be told from it."
     else:

@@ -6,13 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from osteon.reports.blocks import Block, Cell, Figure, Folded, Notes, Table, Text, number
+from osteon.reports.blocks import NONE, Block, Cell, Figure, Folded, Notes, Table, Text, number
 from osteon.reports.study_figures import iou_against_cost, iou_against_traits, learning_curves
 from osteon.studies.collecting import Collected
-from osteon.studies.hardness import LEVEL, relations, trait_names
+from osteon.studies.hardness import FEWEST, LEVEL, relations, trait_names
 from osteon.studies.variance import Component, VarianceSplit
 
 _TINY = 1e-12
+#: Groups that learning curves tell apart by colour and dash.
+MOST_COLOURS = 10
 
 
 def scores_section(found: Collected) -> list[Block]:
@@ -49,7 +51,9 @@ def scores_section(found: Collected) -> list[Block]:
         for r in found.runs
     ]
     every = Table(["run", "status", "mean IoU", *names], runs, narrow=True)
-    return [Table(head, rows), Notes(notes), Folded("Every run", [every])]
+    if _empty(rows, head.index("SD of runs")):
+        head, rows = _without(head, rows, head.index("SD of runs"))
+    return [Table(head, rows), *_by_setting(found), Notes(notes), Folded("Every run", [every])]
 
 
 def spread_section(found: Collected) -> list[Block]:
@@ -96,15 +100,31 @@ def scans_section(hard: Sequence[Mapping[str, Any]], missing: str) -> list[Block
         for r in hard
     ]
     names = [f"IoU {k.removeprefix('iou_')}" for k in classes]
-    head = ["scan", "specimen", "mean IoU", "SD of runs", *names, *known.values()]
+    head = ["scan", "specimen", "mean IoU", "SD of runs", *names, *map(_short, known)]
+    if all(r["specimen"] for r in hard) and len({r["specimen"] for r in hard}) == len(hard):
+        head, rows = _without(head, rows, 1)  # a specimen each: the scan's name is enough
     caption = "Validation scans, means over the runs that measured them, the hardest first."
     blocks: list[Block] = [Table(head, rows, caption, narrow=True)]
-    if known and len(hard) > 1:
+    if known and len({r["specimen"] or r["scan"] for r in hard}) >= FEWEST:
         blocks.append(Figure(iou_against_traits(hard, known, ylabel="mean IoU"), "A point a scan."))
     related = relations(hard)
     if related:
         blocks.append(_related(related))
     return [*blocks, Notes([text for text in (*_told(hard, related), missing) if text])]
+
+
+_Rows = list[list[Cell | str]]
+
+
+def _without(head: list[str], rows: _Rows, at: int) -> tuple[list[str], _Rows]:
+    """A table without one of its columns."""
+    return head[:at] + head[at + 1 :], [row[:at] + row[at + 1 :] for row in rows]
+
+
+def _empty(rows: _Rows, at: int) -> bool:
+    """Whether a column holds no figure at all."""
+    cells = [row[at] for row in rows]
+    return all(isinstance(cell, Cell) and cell.text == NONE for cell in cells)
 
 
 def _related(related: Sequence[Mapping[str, Any]]) -> Table:
@@ -152,6 +172,13 @@ def trait_label(name: str) -> str:
     return f"share of {name.removeprefix('share_')}"
 
 
+def _short(name: str) -> str:
+    """The heading of a trait's column."""
+    if name == "voxel_um":
+        return "voxel (µm)"
+    return name.replace("contrast_", "CNR ").replace("share_", "share ")
+
+
 def _finite(value: object) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value)
 
@@ -164,7 +191,7 @@ def costs_section(found: Collected) -> list[Block]:
     """
     rows: list[list[Cell | str]] = [
         [
-            str(r["group"]),
+            str(r["group"]).replace("_", " "),  # where a narrow column may break it
             "yes" if r["pareto"] else "",
             number(r["mean_iou"]),
             number(r["gflops_per_patch"], ".1f"),
@@ -179,11 +206,19 @@ def costs_section(found: Collected) -> list[Block]:
     ]
     head = ["group", "front", "mean IoU", "GFLOPs a patch", "parameters (M)", "s an epoch"]
     head += ["min a fit", "memory (GiB)", "GPU (GiB)", "prediction (Mvoxel/s)"]
+    for name in ("GPU (GiB)", "prediction (Mvoxel/s)"):
+        if _empty(rows, head.index(name)):
+            head, rows = _without(head, rows, head.index(name))
     text = (
         "Means of the finished runs. front: no other group scores higher with no more operations. "
-        "Times are those of the machine at that moment: other runs beside them make them longer."
+        "Times are those of the machine at that moment: other runs beside them make them longer. "
+        "prediction: voxels a second through the network in the fastest validation of a run, with "
+        "reading and the loss."
     )
-    return [Figure(iou_against_cost(found.groups)), Table(head, rows, narrow=True), Text([text])]
+    blocks: list[Block] = [Table(head, rows, narrow=True), Text([text])]
+    if len(found.groups) > 1:
+        blocks.insert(0, Figure(iou_against_cost(found.groups)))
+    return blocks
 
 
 def curves_section(found: Collected) -> list[Block]:
@@ -192,16 +227,45 @@ def curves_section(found: Collected) -> list[Block]:
     Args:
         found: The tables.
     """
-    text = "Validation mean IoU after each epoch, a line a run; runs of a group look alike."
+    text = "Validation mean IoU after each epoch, a line a run."
     return [Figure(learning_curves(_curves(found)), text)]
 
 
 def _curves(found: Collected) -> dict[str, list[tuple[float, float]]]:
+    # Of a large grid the first setting alone: thirty colours cannot be told apart.
+    first = next(iter(_settings(found)), None) if len(found.groups) > MOST_COLOURS else None
+    colour = {str(row["run"]): str(row[first] if first else row["group"]) for row in found.runs}
     out: dict[str, list[tuple[float, float]]] = {}
     for row in found.epochs:
         point = (float(row["epoch"]), float(row["val_mean_iou"]))
-        out.setdefault(f"{row['group']}/{row['run']}", []).append(point)
+        out.setdefault(f"{colour[str(row['run'])]}/{row['run']}", []).append(point)
     return out
+
+
+def _settings(found: Collected) -> list[str]:
+    """Settings that set the groups of a grid apart, by their dotted names."""
+    names = [key for key in found.runs[0] if "." in key]
+    return [n for n in names if len({str(row.get(n)) for row in found.runs}) > 1]
+
+
+def _by_setting(found: Collected) -> list[Block]:
+    """The mean over all groups with a value of one setting: a grid read along its edges."""
+    names = _settings(found)
+    rows: list[list[Cell | str]] = []
+    for name in names:
+        for value in dict.fromkeys(str(row[name]) for row in found.runs):
+            own = [r["mean_iou"] for r in found.finished if str(r[name]) == value]
+            scores = [float(v) for v in own if _finite(v)]
+            if scores:
+                figures = _mean(scores), min(scores), max(scores)
+                rows.append(
+                    [name, value, *(number(v) for v in figures), number(len(scores), ".0f")]
+                )
+    if len(names) < 2 or not rows:
+        return []
+    caption = "Means over all finished runs with a value of one setting, whatever the others are."
+    head = ["setting", "value", "mean IoU", "lowest", "highest", "runs"]
+    return [Table(head, rows, caption)]
 
 
 def methods(found: Collected) -> str:
