@@ -174,8 +174,8 @@ def test_p_is_corrected_and_the_interval_is_that_of_the_formula() -> None:
 def test_traits_are_measured_on_the_scans(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, (4, 64, 64)).astype(np.uint8)
-    # Background 20, bone 200, pores 100, all with a standard deviation of 10.
-    grey = np.array([20.0, 200.0, 100.0])[labels] + rng.normal(0, 10, labels.shape)
+    # Background 60, bone 200, pores 100, all with a standard deviation of 10.
+    grey = np.array([60.0, 200.0, 100.0])[labels] + rng.normal(0, 10, labels.shape)
     for name, array in (("scan", grey.astype(np.uint8)), ("mask", labels)):
         (tmp_path / "a").mkdir(exist_ok=True)
         tifffile.imwrite(tmp_path / f"a/{name}.tif", array, photometric="minisblack")
@@ -185,7 +185,7 @@ def test_traits_are_measured_on_the_scans(tmp_path: Path) -> None:
     found, missing = scan_traits(tmp_path / "dataset.toml", ["a", "gone"])
     assert missing == ""
     assert found["a"]["voxel_um"] == pytest.approx(12.5)
-    assert found["a"]["contrast_background"] == pytest.approx(18.0, rel=0.05)
+    assert found["a"]["contrast_background"] == pytest.approx(14.0, rel=0.05)
     assert found["a"]["contrast_pores"] == pytest.approx(10.0, rel=0.05)
     none, why = scan_traits(tmp_path / "elsewhere.toml", ["a"])
     assert none == {}

@@ -6,7 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 
 from osteon.reports.blocks import as_number
-from osteon.reports.figures import _DASHES, _SCANS, _curve, _figure, _styled, _svg, _text
+from osteon.reports.figures import (
+    _DASHES,
+    _SCANS,
+    _curve,
+    _figure,
+    _styled,
+    _svg,
+    _text,
+    _whole_numbers,
+)
 
 #: Curves are named in a legend up to this many.
 _NAMED = 10
@@ -36,6 +45,7 @@ def learning_curves(curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
         style = {"color": _SCANS[at % len(_SCANS)], "linestyle": _DASHES[at // len(_SCANS) % 5]}
         _curve(axes, [x for x, _ in points], [y for _, y in points], label, alpha=0.7, **style)
     axes.set_xlabel("epoch")
+    _whole_numbers(axes)
     axes.set_ylabel("validation mean IoU")
     axes.grid(visible=True, color="#e3e6e9", linewidth=0.8)
     if axes.get_legend_handles_labels()[0]:

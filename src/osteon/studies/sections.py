@@ -42,7 +42,9 @@ def scores_section(found: Collected) -> list[Block]:
     head = ["rank", "group", "mean IoU", "SD of runs", *names, "runs"]
     notes = [
         "In brackets: 95 % bootstrap interval of the mean over folds (over seeds, where there are "
-        "no folds). Groups whose intervals overlap are not told apart by this ranking.",
+        "no folds). Groups whose intervals overlap are not told apart by this ranking."
+        if any(_finite(row["low"]) for row in found.groups)
+        else "A single run a group has no interval: small differences may be chance.",
         "The score of a run is that of its best epoch by the same validation scans: it is a "
         "little too good, for all groups alike.",
     ]
@@ -88,19 +90,21 @@ def scans_section(hard: Sequence[Mapping[str, Any]], missing: str) -> list[Block
     traits = {name: trait_label(name) for name in trait_names(hard)}
     known = {n: t for n, t in traits.items() if any(_finite(row.get(n)) for row in hard)}
     classes = [k for k in hard[0] if k.startswith("iou_")]
-    keys = [*classes, *known]
+    # Shares are in the drawing and in the CSV: the table would not fit the page.
+    shown = [name for name in known if not name.startswith("share_")]
+    keys = [*classes, *shown]
     rows: list[list[Cell | str]] = [
         [
             str(r["scan"]),
             str(r["specimen"]),
             number(r["mean_iou"], ".3f"),
             number(r["sd"], ".3f"),
-            *(number(r.get(k), ".3f" if k.startswith(("iou_", "share_")) else ".3g") for k in keys),
+            *(number(r.get(k), ".3f" if k.startswith("iou_") else ".3g") for k in keys),
         ]
         for r in hard
     ]
     names = [f"IoU {k.removeprefix('iou_')}" for k in classes]
-    head = ["scan", "specimen", "mean IoU", "SD of runs", *names, *map(_short, known)]
+    head = ["scan", "specimen", "mean IoU", "SD of runs", *names, *map(_short, shown)]
     if all(r["specimen"] for r in hard) and len({r["specimen"] for r in hard}) == len(hard):
         head, rows = _without(head, rows, 1)  # a specimen each: the scan's name is enough
     caption = "Validation scans, means over the runs that measured them, the hardest first."
@@ -176,7 +180,7 @@ def _short(name: str) -> str:
     """The heading of a trait's column."""
     if name == "voxel_um":
         return "voxel (µm)"
-    return name.replace("contrast_", "CNR ").replace("share_", "share ")
+    return name.replace("contrast_", "CNR ")
 
 
 def _finite(value: object) -> bool:
@@ -204,16 +208,16 @@ def costs_section(found: Collected) -> list[Block]:
         ]
         for r in found.groups
     ]
-    head = ["group", "front", "mean IoU", "GFLOPs a patch", "parameters (M)", "s an epoch"]
-    head += ["min a fit", "memory (GiB)", "GPU (GiB)", "prediction (Mvoxel/s)"]
-    for name in ("GPU (GiB)", "prediction (Mvoxel/s)"):
+    head = ["group", "front", "mean IoU", "GFLOPs", "params (M)", "s/epoch", "min/fit"]
+    head += ["GiB", "GPU GiB", "Mvoxel/s"]
+    for name in ("GPU GiB", "Mvoxel/s"):
         if _empty(rows, head.index(name)):
             head, rows = _without(head, rows, head.index(name))
     text = (
         "Means of the finished runs. front: no other group scores higher with no more operations. "
-        "Times are those of the machine at that moment: other runs beside them make them longer. "
-        "prediction: voxels a second through the network in the fastest validation of a run, with "
-        "reading and the loss."
+        "GFLOPs: of a patch, forward. GiB: memory at its peak. Mvoxel/s: speed of prediction, as "
+        "voxels through the network in the fastest validation of a run, with reading and the loss. "
+        "Times are those of the machine at that moment: other runs beside them make them longer."
     )
     blocks: list[Block] = [Table(head, rows, narrow=True), Text([text])]
     if len(found.groups) > 1:
