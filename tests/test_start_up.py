@@ -35,6 +35,8 @@ PAGES = (
     ["study", "plan"],
     ["study", "run"],
     ["study", "report"],
+    ["conform"],
+    ["conform", "compare"],
 )
 LIMIT = 1.0  # seconds
 _SHOW = """

@@ -12,6 +12,7 @@ import typer
 from osteon import __version__
 from osteon.cli.cache import cache_app
 from osteon.cli.comparing import compare
+from osteon.cli.conforming import conform_app
 from osteon.cli.console import Console, Say, report_error
 from osteon.cli.convert import model_convert as _model_convert  # noqa: F401 (registers itself)
 from osteon.cli.datasets import dataset_app
@@ -51,6 +52,7 @@ app.add_typer(simulate_app, name="simulate")
 app.add_typer(model_app, name="model")
 app.add_typer(cache_app, name="cache")
 app.add_typer(study_app, name="study")
+app.add_typer(conform_app, name="conform")
 
 
 def _version(value: bool) -> None:
