@@ -43,6 +43,10 @@ def test_tables_compartments_and_maps_are_written(labels: Path, tmp_path: Path) 
     assert thick[inside].mean() == pytest.approx(measured["ct-th"]["value"], rel=1e-4)
     with (out / "sections.csv").open(encoding="utf-8") as file:
         assert [r["z"] for r in csv.DictReader(file)] == [str(z) for z in range(12)]
+    methods = (out / "methods.txt").read_text(encoding="utf-8")
+    assert "20 × 20 × 20 µm" in methods
+    assert "Ct.Th: by maximal spheres" in methods
+    assert "[FILL IN] kVp" in methods
     refused(call("measure", "--labels", labels, "--out", out), 4, "--overwrite")
 
 

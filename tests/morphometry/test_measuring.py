@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from osteon.errors import InputError, UsageError
+from osteon.errors import InputError, OsteonWarning, UsageError
 from osteon.events import Reporter
 from osteon.morphometry import (
     BYTES_PER_VOXEL,
@@ -17,7 +17,7 @@ from osteon.morphometry import (
     measure,
 )
 from osteon.settings import MeasureSettings, load_settings
-from osteon.tables.measures import MEASURES
+from osteon.tables.measures import MEASURES, usual
 from osteon.volume import ArrayVolume, Geometry
 
 from .shapes import foam, grid, lattice, sphere
@@ -281,7 +281,63 @@ def test_only_what_is_asked_for_is_measured() -> None:
     (found,) = measure(shaft(), 10.0, settings=chosen("measures=[tt-ar, CT-TH]"))
     assert list(found.figures) == ["tt-ar", "ct-th"]
     (everything,) = measure(shaft(), 10.0)
-    assert list(everything.figures) == MEASURES.names()
+    assert list(everything.figures) == usual() == [n for n in MEASURES.names() if n != "smi"]
+
+
+def test_leaving_thicknesses_out_changes_nothing_else() -> None:
+    bone = core(lattice(2))
+    settings = ("content=trabecular",)
+    (everything,) = measure(bone, 10.0, settings=chosen(*settings))
+    for name in ("bv-tv", "tb-sp-max", "tb-n-ratio", "tb-th-sd"):
+        (alone,) = measure(bone, 10.0, settings=chosen(*settings, f"measures=[{name}]"))
+        assert values(alone) == {name: values(everything)[name]}
+
+
+def test_other_voxel_sizes_are_warned_of_and_the_labels_win(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    labels = shaft()
+    drawn = np.where(labels > 0, 1, 0).astype(np.uint8)
+    other = Sources(compartments=ArrayVolume(drawn, Geometry((5.0, 5.0, 5.0))))
+    with pytest.warns(OsteonWarning, match="5 × 5 × 5 µm .* the labels 10 × 10 × 10"):
+        (found,) = measure(labels, 10.0, sources=other)
+    recwarn.clear()
+    for size in (10.05, None):  # less than 1 % apart; unknown
+        same = ArrayVolume(drawn, Geometry((size,) * 3))
+        assert values(measure(labels, 10.0, sources=Sources(compartments=same))[0]) == values(found)
+    assert not recwarn.list
+
+
+def wall_by_circles(ring: np.ndarray, outer: float, inner: float, shift: float) -> np.ndarray:
+    """Local thickness of the ring between two circles, the inner one shifted along x.
+
+    Circles that touch both have their centres on an ellipse whose foci are those of the two.
+    """
+    angle = np.linspace(0, 2 * np.pi, 2000)
+    half = (outer + inner) / 2
+    x = shift / 2 + half * np.cos(angle)
+    y = np.sqrt(half**2 - shift**2 / 4) * np.sin(angle)
+    radius = outer - np.hypot(y, x)
+    middle = (np.array(ring.shape) - 1) / 2
+    at = np.argwhere(ring) - middle
+    covered = np.hypot(at[:, :1] - y, at[:, 1:] - x) <= radius
+    return np.where(covered, 2 * radius, 0).max(axis=1)
+
+
+@pytest.mark.parametrize("shift", [0.0, 4.0])
+def test_ct_th_of_a_wall_that_varies_is_that_of_maximal_circles(shift: float) -> None:
+    outer, inner, n = 45.0, 33.0, 96
+    middle = np.arange(n) - (n - 1) / 2
+    y, x = np.meshgrid(middle, middle, indexing="ij")
+    slice_ = np.where(np.hypot(y, x) > outer, 0, np.where(np.hypot(y, x - shift) > inner, 1, 2))
+    labels = np.repeat(slice_[np.newaxis].astype(np.uint8), 6, axis=0)
+    (found,) = measure(labels, 10.0, settings=chosen("measures=[ct-th]"))
+    walls = wall_by_circles(slice_ == 1, outer, inner, shift)
+    true = float(walls[walls > 0].mean())
+    # As in BoneJ up to a voxel too thick, and never too thin.
+    assert 0 <= found.figures["ct-th"].value / 10 - true <= 1
+    # Ct.Th weighs by volume and by spheres: it is no mean of the wall's depth.
+    assert true / (outer - inner) == pytest.approx(1 if shift == 0 else 1.09, abs=0.02)
 
 
 def test_it_stops_when_asked_to() -> None:

@@ -79,6 +79,29 @@ def test_cortical_thickness_is_as_asked(cortex, variation):
         assert 0.2 < walls.sum() / (np.abs(anatomy.depth_um[6] - cortex) < 1.5 * VOXEL).sum() < 0.8
 
 
+@pytest.mark.parametrize("variation", [0.0, 0.15, 0.3])
+def test_the_mean_depth_of_the_cortex_is_as_asked(variation):
+    radius, cortex, n = 50.0, 11.0, 112
+    middle = np.arange(n) - (n - 1) / 2
+    angle = np.arctan2(*np.meshgrid(middle, middle, indexing="ij"))
+    sectors = ((angle + np.pi) / (2 * np.pi) * 72).astype(int) % 72
+    spec = BoneSpec(
+        EnvelopeSpec("shaft", radius_um=radius * VOXEL, length_um=4000.0),
+        cortex_um=cortex * VOXEL,
+        cortex_variation=variation,
+    )
+    depths = []
+    for seed in range(4):
+        shape = (32, n, n)
+        anatomy = build_anatomy(spec, shape=shape, voxel_um=VOXEL, rng=generator(seed))
+        for bone in anatomy.labels == 1:
+            # The area of bone in a sector says how deep it is there.
+            area = np.bincount(sectors[bone], minlength=72) * 72 / np.pi
+            depths.append(radius - np.sqrt(np.maximum(radius**2 - area, 0)))
+    assert np.mean(depths) == pytest.approx(cortex, rel=0.01 if variation == 0 else 0.06)
+    assert np.std(depths) / cortex == pytest.approx(variation, abs=0.06)
+
+
 def test_resorption_spaces_are_short_and_wide():
     spaces = CanalSpec(diameter_um=100.0, per_mm2=4.0, variation=0.0, length_diameters=4.0)
     envelope = EnvelopeSpec("shaft", radius_um=600.0, length_um=9000.0)

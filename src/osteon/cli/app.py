@@ -16,6 +16,7 @@ from osteon.cli.conforming import conform_app
 from osteon.cli.console import Console, Say, report_error
 from osteon.cli.convert import model_convert as _model_convert  # noqa: F401 (registers itself)
 from osteon.cli.datasets import dataset_app
+from osteon.cli.evaluating import evaluate
 from osteon.cli.measuring import measure
 from osteon.cli.models import model_app
 from osteon.cli.options import (
@@ -25,14 +26,13 @@ from osteon.cli.options import (
     Overwrite,
     Set,
     SettingsFile,
-    remap_of,
     run_command,
     settings_of,
 )
 from osteon.cli.settings_help import FitCommand, MeasureCommand, PredictCommand
 from osteon.cli.simulating import simulate_app
 from osteon.cli.studying import study_app
-from osteon.errors import ExitCode, Stopped, UsageError
+from osteon.errors import ExitCode, Stopped
 from osteon.tables.shipped import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -235,104 +235,7 @@ def predict(
     run_command("predict", work, as_json=as_json, events=events)
 
 
-@app.command(cls=MeasureCommand)
-def evaluate(
-    truth: Annotated[
-        Path, typer.Option("--truth", help="True labels; or a dataset manifest (TOML).")
-    ],
-    labels: Annotated[
-        Path,
-        typer.Option(
-            "--labels",
-            help="Labels to evaluate; with a manifest, a folder of label volumes named after the "
-            "scans.",
-        ),
-    ],
-    out: Annotated[Path | None, typer.Option("--out", help="Folder for tables and report.")] = None,
-    scan: Annotated[
-        Path | None,
-        typer.Option("--scan", help="The scan: shown in the report, and labelled by Otsu."),
-    ] = None,
-    slices: Annotated[
-        str | None, typer.Option("--slices", help="Only these slices, as first:last+1.")
-    ] = None,
-    remap: Annotated[
-        list[str] | None,
-        typer.Option("--remap", help="What a value of the truth means.", metavar="VALUE=CLASS"),
-    ] = None,
-    labels_remap: Annotated[
-        list[str] | None,
-        typer.Option("--labels-remap", help="The same for the labels.", metavar="VALUE=CLASS"),
-    ] = None,
-    contiguous: Annotated[
-        bool | None,
-        typer.Option(
-            "--contiguous/--not-contiguous",
-            help="Whether neighbouring slices are neighbours in space (default: what the manifest "
-            "says, or yes). If not, surface and topology are measured within slices.",
-            show_default=False,
-        ),
-    ] = None,
-    tolerance: Annotated[
-        float | None,
-        typer.Option(
-            "--tolerance",
-            help="Within how many µm surfaces count as the same (default: one voxel).",
-            min=0.0,
-            show_default=False,
-        ),
-    ] = None,
-    only_overlap: Annotated[
-        bool,
-        typer.Option("--only-overlap", help="Leave out surface, topology and measures: faster."),
-    ] = False,
-    measures: Annotated[
-        bool | None,
-        typer.Option(
-            "--measures/--no-measures",
-            help="Compare measures of bone (BV/TV, Tb.Th …), beside a tuned Otsu threshold where "
-            "the scan is known (default: where up to 2 GiB of memory do).",
-            show_default=False,
-        ),
-    ] = None,
-    settings: SettingsFile = None,
-    set_: Set = None,
-    overwrite: Overwrite = False,
-    as_json: AsJson = False,
-    events: Events = Say.TEXT,
-) -> None:
-    """Compare labels with the truth: overlap, surface, topology, measures; tables, a report."""
-
-    def work(console: Console) -> dict[str, Any]:
-        from osteon import workflows
-
-        options = workflows.EvaluateOptions(
-            slices=_range(slices),
-            remap=remap_of("--remap", remap),
-            labels_remap=remap_of("--labels-remap", labels_remap),
-            scan=scan,
-            contiguous=contiguous,
-            only_overlap=only_overlap,
-            tolerance_um=tolerance,
-            measures=measures,
-            measuring=settings_of("MeasureSettings", settings, set_),
-        )
-        run = workflows.evaluate(
-            truth,
-            labels,
-            out=out,
-            options=options,
-            overwrite=overwrite,
-            reporter=console.reporter,
-        )
-        console.say(run.evaluation.format_table())
-        if run.report is not None:
-            console.say(f"report: {run.report}")
-        return run.as_dict()
-
-    run_command("evaluate", work, as_json=as_json, events=events)
-
-
+app.command("evaluate", cls=MeasureCommand)(evaluate)
 app.command("measure", cls=MeasureCommand)(measure)
 app.command()(compare)
 
@@ -356,19 +259,6 @@ def demo(
         return {"fit": shown.fit.as_dict(), "evaluation": shown.evaluation.as_dict()}
 
     run_command("demo", work, as_json=as_json, events=events)
-
-
-def _range(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    first, _, last = (part.strip() for part in text.partition(":"))
-    if not (first.isdecimal() and last.isdecimal() and int(first) < int(last)):
-        raise UsageError(
-            f"'{text}' is not a range of slices",
-            where="--slices",
-            mend="give the first slice and the one after the last, such as 96:128",
-        )
-    return int(first), int(last)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ from osteon.morphometry.measuring import (
     Sources,
     measure,
 )
-from osteon.morphometry.regions import bounding_box
+from osteon.morphometry.regions import bounding_box, describe
 from osteon.morphometry.thickness import Thickness, local_thickness, mid_axes
 from osteon.morphometry.topology import Euler, euler_number, euler_of_slabs, purify
 from osteon.morphometry.values import NOT_RESOLVED, BoneMeasures, Figure
@@ -26,6 +26,7 @@ __all__ = [
     "Sources",
     "Thickness",
     "bounding_box",
+    "describe",
     "euler_number",
     "euler_of_slabs",
     "local_thickness",

@@ -8,6 +8,7 @@ import numpy as np
 
 from osteon.morphometry.bone import Bone
 from osteon.morphometry.fabric import fabric
+from osteon.morphometry.model_index import structure_model_index
 from osteon.morphometry.ridge import Mask
 from osteon.morphometry.sections import Section
 from osteon.morphometry.sections import sections as slice_by_slice
@@ -24,6 +25,7 @@ Group = Callable[[Bone], Figures]
 CANAL_VOXELS = 3
 _FILLS = "the structure fills the region, so that it has no thickness"
 _NONE = "there is no {} compartment"
+_DOUBTED = "where bone is dense it says little of rods and plates (docs/morphometry.md)"
 
 
 def volumes(bone: Bone) -> Figures:
@@ -100,7 +102,10 @@ def section_figures(bone: Bone, found: list[Section]) -> Figures:
 
 
 def trabecular(bone: Bone) -> Figures:
-    """BV/TV, Tb.Th, Tb.Sp and Tb.N as BV/TV ÷ Tb.Th, in the trabecular compartment."""
+    """BV/TV, Tb.Th, Tb.Sp and Tb.N as BV/TV ÷ Tb.Th, in the trabecular compartment.
+
+    Thicknesses, which take long, only where they are asked for.
+    """
     whole = bone.trabecular
     total = _count(bone.inside(whole))
     if total == 0:
@@ -111,11 +116,19 @@ def trabecular(bone: Bone) -> Figures:
         "tb-tv": figure("tb-tv", total * bone.grid.voxel),
         "bv-tv": figure("bv-tv", share),
     }
-    thick = _thickness(bone, whole & bone.bone, "tb-th", out)
-    _thickness(bone, whole & ~bone.bone, "tb-sp", out)
-    number = share / thick if thick else None
-    out["tb-n-ratio"] = figure("tb-n-ratio", number, "" if number else "Tb.Th is missing")
+    if _asked(bone, "tb-th", "tb-n-ratio"):
+        thick = _thickness(bone, whole & bone.bone, "tb-th", out)
+        number = share / thick if thick else None
+        out["tb-n-ratio"] = figure("tb-n-ratio", number, "" if number else "Tb.Th is missing")
+    if _asked(bone, "tb-sp"):  # the widest spheres, and so most of the time
+        _thickness(bone, whole & ~bone.bone, "tb-sp", out)
     return out
+
+
+def _asked(bone: Bone, *starts: str) -> bool:
+    """Whether a measure whose name starts so is wanted."""
+    chosen = bone.settings.measures
+    return chosen is None or any(name.startswith(starts) for name in chosen)
 
 
 def _thickness(bone: Bone, mask: Mask, name: str, out: Figures) -> float | None:
@@ -186,6 +199,16 @@ def anisotropy(bone: Bone) -> Figures:
         return _missing(bone, "anisotropy", "there is too little surface of bone")
     figure = bone.grid.figure
     return {"da": figure("da", found.degree), "da-ratio": figure("da-ratio", found.ratio)}
+
+
+def model_index(bone: Bone) -> Figures:
+    """SMI of trabecular bone."""
+    region = bone.inside(bone.trabecular)
+    if not region.any():
+        return _missing(bone, "model_index", _NONE.format("trabecular"))
+    found = structure_model_index(bone.bone, bone.grid.working, within=region)
+    note = "there is too little surface of bone" if found is None else _DOUBTED
+    return {"smi": bone.grid.figure("smi", found, note)}
 
 
 def cortical(bone: Bone) -> Figures:

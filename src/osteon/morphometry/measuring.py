@@ -21,6 +21,7 @@ from osteon.morphometry.reading import (
     Box,
     Remap,
     bone_of,
+    check_fits,
     judge_contiguity,
     read_labels,
 )
@@ -29,7 +30,7 @@ from osteon.morphometry.sections import Section
 from osteon.morphometry.values import BoneMeasures, Figure, Grid
 from osteon.registry import Row
 from osteon.settings.measuring import MeasureSettings
-from osteon.tables.measures import MEASURES
+from osteon.tables.measures import MEASURES, usual
 from osteon.volume import ArrayVolume, Geometry, Volume, VoxelSize
 
 #: Memory of a measurement at its highest, in bytes a voxel of what is read.
@@ -104,7 +105,7 @@ def measure(
     if 0 in volume.shape:
         raise InputError(f"the volume is empty: shape {volume.shape}", where=volume.path)
     for other in (job.sources.scan, job.sources.compartments):
-        _same_shape(volume, other)
+        check_fits(volume.shape, job.size, other)
     contiguous, why = True, ""
     if job.settings.contiguous == "auto":
         contiguous, why = judge_contiguity(volume, remap=job.sources.remap)
@@ -141,18 +142,9 @@ def _voxel_size(volume: Volume, given: VoxelSize | float | None) -> VoxelSize:
     return Geometry(size).voxel_size  # which refuses sizes that are not positive
 
 
-def _same_shape(volume: Volume, other: Volume | None) -> None:
-    if other is not None and other.shape != volume.shape:
-        raise InputError(
-            f"it has the shape {other.shape} (z, y, x), the labels have {volume.shape}",
-            where=other.path,
-            mend="give what belongs to these labels, uncropped and at the same voxel size",
-        )
-
-
 def _wanted(settings: MeasureSettings) -> list[Row]:
-    chosen = settings.measures
-    return [row for row in MEASURES if chosen is None or row.name in chosen]
+    chosen = usual() if settings.measures is None else settings.measures
+    return [row for row in MEASURES if row.name in chosen]
 
 
 def _groups(rows: Sequence[Row]) -> dict[str, Group]:
@@ -339,7 +331,7 @@ def _measure_slices(job: _Job, rows: list[Row], reporter: Reporter, *, why: str)
     }
     head = [_UNKNOWN] if not job.grid.known else []
     notes = [*head, f"areas alone: {reason}", *notes]
-    return _assembled(job, said, 0, notes, found)
+    return replace(_assembled(job, said, 0, notes, found), areas_alone=True)
 
 
 def _common_notes(job: _Job, labels: npt.NDArray[np.uint8]) -> list[str]:

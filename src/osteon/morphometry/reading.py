@@ -8,16 +8,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.errors import InputError, UsageError
+from osteon.errors import InputError, UsageError, warn
 from osteon.labels import BONE_PORES, IGNORE
 from osteon.morphometry.ridge import Mask
-from osteon.volume import Volume
+from osteon.volume import Volume, VoxelSize
 
 #: Value in a file → ``background``, ``bone``, ``pores`` or ``ignore``.
 Remap = Mapping[int, str]
 Box = tuple[slice, slice, slice]
 
 BACKGROUND, BONE, PORES = (BONE_PORES.value(name) for name in ("background", "bone", "pores"))
+#: Voxel sizes that differ by less, as a part, are the same.
+SAME_SIZE = 0.01
 _MOST_NAMED = 8
 #: Pairs of neighbouring slices that are compared to judge contiguity.
 _PAIRS = 8
@@ -25,6 +27,37 @@ _PAIRS = 8
 _STEP = 4
 #: Below this ratio of the changes slices are neighbours, as in a prediction.
 _MOST_CHANGE = 1.25
+
+
+def check_fits(shape: tuple[int, ...], size: VoxelSize, other: Volume | None) -> None:
+    """Refuse a scan or compartments that are not of these labels; warn if their voxels differ.
+
+    Args:
+        shape: (z, y, x) of the labels.
+        size: Their voxel size in µm, None along an axis where unknown.
+        other: What goes with them; None: nothing does.
+
+    Raises:
+        InputError: If shapes differ.
+    """
+    if other is None:
+        return
+    if other.shape != shape:
+        raise InputError(
+            f"it has the shape {other.shape} (z, y, x), the labels have {shape}",
+            where=other.path,
+            mend="give what belongs to these labels, uncropped and at the same voxel size",
+        )
+    theirs = other.geometry.voxel_size
+    pairs = [(a, b) for a, b in zip(theirs, size, strict=True) if a and b]
+    if any(abs(a / b - 1) > SAME_SIZE for a, b in pairs):
+        words = [" × ".join(f"{v:g}" if v else "?" for v in s) for s in (theirs, size)]
+        warn(
+            "voxel-size-mismatch",
+            f"its voxels are {words[0]} µm (z × y × x), those of the labels {words[1]} µm; "
+            "measures are given by the labels'",
+            where=other.path,
+        )
 
 
 def read_labels(volume: Volume, box: Box, *, remap: Remap | None) -> npt.NDArray[np.uint8]:

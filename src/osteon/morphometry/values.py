@@ -114,6 +114,7 @@ class BoneMeasures:
         region: What was measured, in words.
         notes: What is to be known of all figures.
         sections: One row a slice: areas and moments, with units in the names of the columns.
+        areas_alone: Whether slices are no neighbours in space, so that nothing else was measured.
     """
 
     scan: str
@@ -123,6 +124,7 @@ class BoneMeasures:
     region: str
     notes: tuple[str, ...] = ()
     sections: Sequence[Mapping[str, object]] = field(default_factory=tuple)
+    areas_alone: bool = False
 
     def row(self) -> dict[str, object]:
         """Return one row of a table: a column a measure, its unit in the name.

@@ -149,7 +149,8 @@ class MeasureSettings(Settings):
     )
     measures: tuple[str, ...] | None = Field(
         None,
-        description="Names of measures, such as [bv-tv, tb-th]; none: all of docs/morphometry.md.",
+        description="Names of measures, such as [bv-tv, tb-th]; none: all of docs/morphometry.md "
+        "but smi, which has to be named.",
         min_length=1,
     )
 

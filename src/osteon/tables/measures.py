@@ -7,6 +7,7 @@ Capabilities of a row:
     needs: What must be there: ``labels``, ``contiguous`` (slices that are neighbours in space),
         ``trabecular`` and ``cortical`` (a compartment of this kind), ``calibrated`` (a scan in
         mgHA/cm³). Those after ``labels`` but ``cortical`` areas need contiguous slices, too.
+    optional: Whether it is measured only where it is named.
 """
 
 from __future__ import annotations
@@ -29,7 +30,14 @@ VOXEL_UNITS = {
 
 
 def _row(
-    name: str, term: str, power: int, help: str, group: str, *needs: str, unit: str | None = None
+    name: str,
+    term: str,
+    power: int,
+    help: str,
+    group: str,
+    *needs: str,
+    unit: str | None = None,
+    optional: bool = False,
 ) -> Row:
     capabilities: dict[str, object] = {
         "term": term,
@@ -37,6 +45,7 @@ def _row(
         "unit": UNITS[power] if unit is None else unit,
         "group": group,
         "needs": needs,
+        "optional": optional,
     }
     return Row(name, help, f"{_WHERE}:{group}", capabilities)
 
@@ -182,6 +191,15 @@ MEASURES = Table(
             *_TRABECULAR,
         ),
         _row(
+            "smi",
+            "SMI",
+            0,
+            "structure model index: 0 plates, 3 rods; its meaning is doubted",
+            "model_index",
+            *_TRABECULAR,
+            optional=True,
+        ),
+        _row(
             "ct-th", "Ct.Th", 1, "cortical thickness (pores filled), mean", "cortical", *_CORTICAL
         ),
         _row("ct-th-sd", "Ct.Th.SD", 1, "its standard deviation", "cortical", *_CORTICAL),
@@ -198,3 +216,8 @@ MEASURES = Table(
         ),
     ),
 )
+
+
+def usual() -> list[str]:
+    """Return the names of the measures that are taken where none are named."""
+    return [row.name for row in MEASURES if not row.capabilities["optional"]]

@@ -2,53 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-import osteon
 from osteon.datasets import Manifest, open_pair
-from osteon.errors import InputError, OsteonError, OutputError, UsageError
+from osteon.errors import InputError, OsteonError, UsageError
 from osteon.evaluation import Details, Evaluation
 from osteon.evaluation import Pair as Judged
 from osteon.evaluation import evaluate as judge
-from osteon.evaluation.files import write_csv
-from osteon.evaluation.intervals import caution
-from osteon.evaluation.measured import error_table
 from osteon.events import Reporter
 from osteon.formats import open_volume
 from osteon.labels import BONE_PORES, IGNORE, LabelScheme
-from osteon.reports import EvaluationReport, write_evaluation_report
-from osteon.reports.saving import write_figures
 from osteon.settings import MeasureSettings
 from osteon.volume import Slab, Volume
-from osteon.workflows.evaluation_files import labels_of, models_of, recorded_scan
+from osteon.workflows.evaluation_files import labels_of, recorded_scan
 from osteon.workflows.evaluation_measures import with_measures
-from osteon.workflows.evaluation_pictures import (
-    contact_sheet,
-    methods,
-    scan_shape,
-    typical_pictures,
-)
-from osteon.workflows.record import check_folder, count, machine, versions
+from osteon.workflows.evaluation_writing import Told, check_out, write_evaluation
+from osteon.workflows.record import count
 
-#: Scans whose slices the report shows; the tables have all.
-MOST_SCANS_SHOWN = 6
-#: Scans that can be leafed through in the report, so that it can still be sent by mail.
-MOST_SCANS_IN_SPACE = 3
 Remap = Mapping[int, str]
-_FILES = (
-    "evaluation.csv",
-    "slices.csv",
-    "evaluation.json",
-    "report.html",
-    "specimens.csv",
-    "intervals.csv",
-    "measure_errors.csv",
-)
 
 
 @dataclass(frozen=True)
@@ -146,7 +120,7 @@ def evaluate(
     options = options or EvaluateOptions()
     folder = None if out is None else Path(out)
     if folder is not None:
-        _check_out(folder, overwrite=overwrite)
+        check_out(folder, overwrite=overwrite)
     scheme, cases = _cases(Path(truth), Path(labels), options)
     what = None if options.only_overlap else Details(tolerance_um=options.tolerance_um)
     result = judge((case.judged for case in cases), scheme=scheme, reporter=reporter, what=what)
@@ -159,99 +133,19 @@ def evaluate(
     )
     if folder is None:
         return EvaluationRun(result, None, None)
-    report = _write(result, cases, folder, options=options, overwrite=overwrite)
-    return EvaluationRun(result, folder, report)
-
-
-def _check_out(folder: Path, *, overwrite: bool) -> None:
-    check_folder(folder)
-    there = [name for name in _FILES if (folder / name).exists()]
-    if there and not overwrite:
-        raise OutputError(
-            f"there is an evaluation in this folder already ({', '.join(there)})",
-            where=folder,
-            mend="choose another folder, or replace it by --overwrite",
-        )
-
-
-def _write(
-    result: Evaluation,
-    cases: Sequence[_Case],
-    folder: Path,
-    *,
-    options: EvaluateOptions,
-    overwrite: bool,
-) -> Path:
-    table, by_slice, record, report, specimens, intervals, errors = (
-        folder / name for name in _FILES
-    )
-    first = options.slices[0] if options.slices else 0
-    result.write_csv(table, overwrite=overwrite)
-    # Slices are counted as in the file, also where only some of them were compared.
-    rows = [{**row, "z": int(str(row["z"])) + first} for row in result.slice_table()]
-    write_csv(by_slice, rows, overwrite=overwrite)
-    result.write_json(record, overwrite=overwrite)
-    result.write_specimens_csv(specimens, overwrite=overwrite)
-    result.write_intervals_csv(intervals, overwrite=overwrite)
-    measures = error_table(result)
-    if measures:
-        write_csv(errors, measures, overwrite=overwrite)
-    opened = {case.judged.name: case for case in cases}
-    pictures = [
-        picture
-        for scan in result.scans[:MOST_SCANS_SHOWN]
-        for picture in typical_pictures(
-            scan, opened[scan.name].judged, opened[scan.name].scan, first=first
-        )
-    ]
-    shapes = [
-        scan_shape(scan, opened[scan.name].judged, opened[scan.name].scan, first=first)
-        for scan in result.scans[:MOST_SCANS_IN_SPACE]
-    ]
-    by_scan = {scan.name: _from(first, scan.slice_scores()) for scan in result.scans}
-    write_figures(folder / "figures", shapes, pictures, by_scan, scheme=result.scheme)
-    write_evaluation_report(
-        report,
-        EvaluationReport(
-            title=f"Evaluation of {', '.join(scan.name for scan in result.scans[:3])}"
-            + (" …" if len(result.scans) > 3 else ""),
-            rows=result.table(),
-            confusion=result.pooled,
-            scheme=result.scans[0].scheme,
-            summary=result.sentences(),
-            notes=result.notes(),
-            slices=by_scan,
-            pictures=pictures,
-            measures=measures,
-            intervals=result.intervals(),
-            caution=caution(len(set(result.specimens))),
-            specimens=result.specimen_table(),
-            shapes=shapes,
-            sheet=contact_sheet(
-                result, {k: (c.judged, c.scan) for k, c in opened.items()}, first=first
-            ),
-            methods=methods(
-                result.scans,
-                version=osteon.__version__,
-                overlap_only=options.only_overlap,
-                models=models_of(result),
-            ),
+    report = write_evaluation(
+        result,
+        {case.judged.name: (case.judged, case.scan) for case in cases},
+        folder,
+        told=Told(
+            first=options.slices[0] if options.slices else 0,
+            overlap_only=options.only_overlap,
+            measuring=options.measuring or MeasureSettings(),
             settings=_options_dict(options),
-            versions={**versions(), **machine()},
-            files={
-                f"{scan.name}: {role}": path
-                for scan in result.scans
-                for role, path in (("truth", scan.truth_path), ("labels", scan.labels_path))
-            },
         ),
         overwrite=overwrite,
     )
-    return report
-
-
-def _from(first: int, scores: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Put NaN before the first slice that was compared, so that the chart counts as the file."""
-    return np.concatenate([np.full((first, scores.shape[1]), np.nan), scores])
+    return EvaluationRun(result, folder, report)
 
 
 def _options_dict(options: EvaluateOptions) -> dict[str, object]:

@@ -19,7 +19,7 @@ from osteon.labels import BONE_PORES, IGNORE, LabelScheme
 from osteon.morphometry import BYTES_PER_VOXEL
 from osteon.morphometry import measure as measure_labels
 from osteon.settings import MeasureSettings
-from osteon.tables.measures import MEASURES
+from osteon.tables.measures import usual
 from osteon.volume import Volume, VoxelSize
 
 #: Memory up to which measures are taken without being asked for.
@@ -93,8 +93,7 @@ def _compared(
         update={
             "objects": False,
             "contiguous": "yes" if _solid(pair) else "no",
-            "measures": settings.measures
-            or tuple(n for n in MEASURES.names() if n not in LEFT_OUT),
+            "measures": settings.measures or tuple(n for n in usual() if n not in LEFT_OUT),
         }
     )
     readers = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -223,81 +223,6 @@ def contact_sheet(
         (typical,) = typical_pictures(scan, *opened[scan.name], first=first, most=1)
         out.append((f"{scan.name} · slice {typical.z} · {of} IoU {score}", typical))
     return out
-
-
-def methods(
-    scans: Sequence[ScanEvaluation],
-    *,
-    version: str,
-    overlap_only: bool,
-    models: Sequence[str] = (),
-) -> list[str]:
-    """Write the paragraph for the methods section of a paper.
-
-    Args:
-        scans: The scans.
-        version: Version of osteon.
-        overlap_only: Whether surface and topology were left out.
-        models: Names and hashes of the models that made the labels, where they are known.
-
-    Returns:
-        Paragraphs; [FILL IN] where osteon cannot know.
-    """
-    sizes = sorted(
-        {" × ".join(f"{v:g}" for v in s.voxel_size if v) for s in scans if s.voxel_mm3 is not None}
-    )
-    unknown = any(s.voxel_mm3 is None for s in scans)
-    voxel = " or ".join(f"{size} µm (z × y × x)" for size in sizes) or "[FILL IN] µm"
-    if sizes and unknown:
-        voxel += " and [FILL IN] µm"
-    specimens = len({s.specimen or s.name for s in scans})
-    classes = ", ".join(scans[0].scheme.names)
-    made = (
-        "Scans were made of [FILL IN: species, bone, preparation] in [FILL IN: medium] on a [FILL "
-        "IN: scanner] at [FILL IN] kVp and [FILL IN] µA with a [FILL IN] filter; the voxel size "
-        f"was {voxel}. Reconstruction and filtering: [FILL IN]. Voxels were labelled as {classes} "
-        f"by {_by(models)}; the truth was labelled by [FILL IN: who, how, blinded or not]."
-    )
-    n = len(scans)
-    judged = (
-        f"Labels of {n} scan{'s' if n > 1 else ''} of {specimens} specimen"
-        f"{'s' if specimens > 1 else ''} were compared with the truth with osteon {version}. True "
-        "positives, false positives and false negatives were summed over each scan before IoU and "
-        "Dice were computed; means are over classes, then over scans; classes in neither truth nor "
-        "labels were left out."
-    )
-    if specimens > 1:
-        judged += " Intervals are 95 % percentile bootstrap intervals over specimens."
-    if not overlap_only:
-        judged += (
-            " Surface distances are between surface voxels (average symmetric surface distance, "
-            "95th percentile of the Hausdorff distance, normalised surface Dice at a tolerance of "
-            f"{_tolerance(scans)}). Topology was compared by the number of objects and the Euler "
-            "number (26-connected) and by centre-line Dice."
-        )
-    chosen = (
-        "Slices shown were chosen by a rule: those with the median and the lowest bone IoU among "
-        "slices with at least a tenth as much bone as the fullest. Quality control: [FILL IN]."
-    )
-    return [made, f"{judged} {chosen}"]
-
-
-def _by(models: Sequence[str]) -> str:
-    if not models:
-        return "[FILL IN: model, version and hash, or method]"
-    return f"the model{'s' if len(models) > 1 else ''} {' and '.join(models)}"
-
-
-def _tolerance(scans: Sequence[ScanEvaluation]) -> str:
-    found = sorted(
-        {
-            (float(str(r["value"])), "µm" if r["unit"] == "um" else "voxel")
-            for s in scans
-            for r in s.more
-            if r["metric"] == "surface_tolerance"
-        }
-    )
-    return " or ".join(f"{value:g} {unit}" for value, unit in found) or "[FILL IN]"
 
 
 def _spread(low: int, high: int) -> list[int]:

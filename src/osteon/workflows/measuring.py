@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+import osteon
 from osteon.errors import OutputError, UsageError
 from osteon.evaluation.files import write_csv, write_json
 from osteon.events import Reporter
+from osteon.files import write_text
 from osteon.formats import open_volume, open_writer
 from osteon.morphometry import (
     BYTES_PER_VOXEL,
@@ -27,13 +29,15 @@ from osteon.morphometry import measure as measure_labels
 from osteon.settings import MeasureSettings
 from osteon.tables.measures import MEASURES
 from osteon.volume import Geometry, Volume
+from osteon.workflows.methods import of_measures
 from osteon.workflows.record import check_folder, machine, versions
 
 SCHEMA = 1
-_TABLE, _SECTIONS, _RECORD, _COMPARTMENTS = (
+_TABLE, _SECTIONS, _RECORD, _METHODS, _COMPARTMENTS = (
     "measures.csv",
     "sections.csv",
     "measures.json",
+    "methods.txt",
     "compartments.nrrd",
 )
 #: Thickness maps, by the measure they are of.
@@ -129,7 +133,8 @@ def measure(
     Args:
         labels: The label volume.
         out: Folder for ``measures.csv`` (a row a bone), ``sections.csv`` (a row a slice),
-            ``measures.json``, ``compartments.nrrd`` and, where asked for, maps of thickness.
+            ``measures.json``, ``methods.txt`` (a methods paragraph), ``compartments.nrrd`` and,
+            where asked for, maps of thickness.
         settings: What is measured.
         options: The scan, compartments, voxel size, remap, maps.
         overwrite: Replace existing files.
@@ -159,14 +164,7 @@ def measure(
         volume,
         geometry.voxel_size,
         settings=settings,
-        sources=Sources(
-            scan=None if options.scan is None else open_volume(options.scan),
-            compartments=None
-            if options.compartments is None
-            else open_volume(options.compartments),
-            remap=options.remap,
-            sink=maps.take,
-        ),
+        sources=_sources(options, maps),
         name=Path(labels).absolute().name.split(".")[0],
         reporter=reporter,
     )
@@ -177,9 +175,17 @@ def measure(
     return MeasureRun(bones, folder, tuple(files))
 
 
+def _sources(options: MeasureOptions, maps: _Maps) -> Sources:
+    """Open what goes with the labels."""
+    scan, compartments = (
+        None if path is None else open_volume(path) for path in (options.scan, options.compartments)
+    )
+    return Sources(scan=scan, compartments=compartments, remap=options.remap, sink=maps.take)
+
+
 def _check_out(folder: Path, *, overwrite: bool) -> None:
     check_folder(folder)
-    names = (_TABLE, _SECTIONS, _RECORD, _COMPARTMENTS, *(f"{m}.nrrd" for m in _MAPS))
+    names = (_TABLE, _SECTIONS, _RECORD, _METHODS, _COMPARTMENTS, *(f"{m}.nrrd" for m in _MAPS))
     there = [name for name in names if (folder / name).exists()]
     if there and not overwrite:
         raise OutputError(
@@ -234,7 +240,28 @@ def _write(
         "machine": machine(),
     }
     write_json(record, "measures", SCHEMA, data, overwrite=overwrite)
-    return [*written, record]
+    methods = folder / _METHODS
+    write_text(methods, "\n\n".join(_methods(bones, settings, options)) + "\n")
+    return [*written, record, methods]
+
+
+def _methods(
+    bones: Sequence[BoneMeasures], settings: MeasureSettings, options: MeasureOptions
+) -> list[str]:
+    """Write the methods paragraphs of what was measured."""
+    names = [
+        name
+        for name in bones[0].figures
+        if any(bone.figures[name].value is not None for bone in bones)
+    ]
+    return of_measures(
+        settings,
+        names or list(bones[0].figures),
+        [bone.voxel_size for bone in bones],
+        version=osteon.__version__,
+        given=options.compartments is not None,
+        planar=any(bone.areas_alone for bone in bones),
+    )
 
 
 class _Maps:

@@ -57,7 +57,9 @@ class BoneSpec:
 
     Attributes:
         envelope: The outer shape.
-        cortex_um: Mean thickness of the cortex (Ct.Th).
+        cortex_um: How deep the cortex is, on average over the surface. Its Ct.Th (maximal spheres,
+            weighed by volume) is larger where it varies: by about 4 % at a variation of 0.15 and
+            13 % at 0.3.
         cortex_variation: Relative standard deviation of a smooth variation of it.
         trabeculae: What fills the marrow space, None for an empty cavity.
         cavity: Share of the depth below the cortex, from the middle, without trabeculae, 0..1.
