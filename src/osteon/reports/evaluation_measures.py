@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from osteon.reports.blocks import Block, Cell, Section, Table, Text, number
+from osteon.reports.blocks import Block, Cell, Section, Table, Text, as_number, number
 
 Rows = Sequence[Mapping[str, object]]
 
 _UNITS = {"1": "", "um": "µm", "mm2": "mm²", "mm3": "mm³", "mm4": "mm⁴", "1/mm3": "1/mm³"}
+#: Numbers from the first on are written in full up to the second: voxels are counted.
+_FULL = (1e3, 1e9)
 _TEXT = [
     "The same measures were taken of the truth and of the labels; the error is labels ÷ truth − 1. "
     "All bones of a scan are measured together, and compartments are found anew in each label "
@@ -37,12 +39,18 @@ def measure_sections(table: Rows) -> list[Section]:
         for r in (r for r in table if r["scan"] == scan):
             unit = str(r["unit"])
             cells: list[Cell | str] = [str(r["measure"]), _UNITS.get(unit, unit)]
-            cells += [number(r["truth"], ".4g"), number(r["labels"], ".4g")]
+            cells += [_figure(r["truth"]), _figure(r["labels"])]
             cells.append(number(r["error"], "+.1%"))
             if otsu:
-                cells += [number(r["otsu"], ".4g"), number(r["otsu_error"], "+.1%")]
+                cells += [_figure(r["otsu"]), number(r["otsu_error"], "+.1%")]
             lines.append(cells)
         head = ["measure", "unit", "truth", "labels", "error"]
         head += ["Otsu", "error"] if otsu else []
         blocks.append(Table(head, lines, scan))
     return [Section("Measures of bone", blocks)]
+
+
+def _figure(value: object) -> Cell:
+    """Write a measure with four digits, and without a power of ten where people can do without."""
+    full = _FULL[0] <= abs(as_number(value)) < _FULL[1]
+    return number(value, ",.0f" if full else ".4g")
