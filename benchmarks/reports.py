@@ -38,7 +38,7 @@ SHIPPED, OTSU = "bone-pores", "otsu"
 VERTEBRA, QIM, SIMULATED = "vertebra-s6", "bone-qim3d", "simulated"
 SERIES = ("S6_LES_AP", "S6_LES_ML")
 #: One scan with cortex and trabeculae, under a seed that no fit and no test has.
-SIMULATION = SimulateSettings(scans=1, size=192, slices=96, seed=606_700, kinds=("end",))
+SIMULATION = SimulateSettings(scans=1, size=144, slices=64, seed=606_700, kinds=("end",))
 #: Rows of the table: metric, its class, heading.
 COLUMNS = (
     ("iou", "mean", "mean IoU"),

@@ -17,7 +17,8 @@ from osteon.reports.evaluation_measures import measure_sections
         (1234.6, "1,235"),
         (87.654, "87.65"),
         (0.00012346, "0.0001235"),
-        (3.2e12, "3.2e+12"),
+        (3.2e12, "3.2 × 10¹²"),
+        (4.56e-7, "4.56 × 10⁻⁷"),
         (math.nan, "–"),
     ],
 )
@@ -29,4 +30,17 @@ def test_figures_can_be_read(value: float, text: str) -> None:
     assert isinstance(table, Table)
     (line,) = table.rows
     cells = [c.text if isinstance(c, Cell) else c for c in line]
-    assert cells == ["TV", "voxel3", text, text, "+5.1%"]
+    assert cells == ["TV", "voxel³", text, text, "+5.1%"]
+
+
+@pytest.mark.parametrize(
+    ("unit", "text"),
+    [("1", ""), ("um", "µm"), ("mm4", "mm⁴"), ("1/mm3", "1/mm³"), ("1/mm", "1/mm")],
+)
+def test_units_are_written_as_people_do(unit: str, text: str) -> None:
+    row = {"scan": "a", "measure": "X", "name": "x", "unit": unit, "truth": 1.0, "labels": 1.0}
+    (section,) = measure_sections([row | {"error": 0.0, "otsu": 1.0, "otsu_error": 0.0}])
+    table = section.blocks[-1]
+    assert isinstance(table, Table)
+    assert table.rows[0][1] == text
+    assert len(table.rows[0]) == 7

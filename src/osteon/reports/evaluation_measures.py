@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from osteon.reports.blocks import Block, Cell, Section, Table, Text, as_number, number
 
 Rows = Sequence[Mapping[str, object]]
 
-_UNITS = {"1": "", "um": "µm", "mm2": "mm²", "mm3": "mm³", "mm4": "mm⁴", "1/mm3": "1/mm³"}
+_UNITS = {"1": "", "um": "µm"}
+_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 #: Numbers from the first on are written in full up to the second: voxels are counted.
 _FULL = (1e3, 1e9)
 _TEXT = [
@@ -38,7 +40,7 @@ def measure_sections(table: Rows) -> list[Section]:
         lines: list[list[Cell | str]] = []
         for r in (r for r in table if r["scan"] == scan):
             unit = str(r["unit"])
-            cells: list[Cell | str] = [str(r["measure"]), _UNITS.get(unit, unit)]
+            cells: list[Cell | str] = [str(r["measure"]), _unit(unit)]
             cells += [_figure(r["truth"]), _figure(r["labels"])]
             cells.append(number(r["error"], "+.1%"))
             if otsu:
@@ -50,7 +52,20 @@ def measure_sections(table: Rows) -> list[Section]:
     return [Section("Measures of bone", blocks)]
 
 
+def _unit(unit: str) -> str:
+    """Write a unit with its power raised: ``mm2`` as mm²."""
+    if unit in _UNITS:
+        return _UNITS[unit]
+    return unit[:-1] + unit[-1].translate(_RAISED) if unit[-1].isdigit() else unit
+
+
 def _figure(value: object) -> Cell:
     """Write a measure with four digits, and without a power of ten where people can do without."""
-    full = _FULL[0] <= abs(as_number(value)) < _FULL[1]
-    return number(value, ",.0f" if full else ".4g")
+    size = abs(as_number(value))
+    if _FULL[0] <= size < _FULL[1]:
+        return number(value, ",.0f")
+    cell = number(value, ".4g")
+    digits, power, exponent = cell.text.partition("e")
+    if not power:
+        return cell
+    return replace(cell, text=f"{digits} × 10{str(int(exponent)).translate(_RAISED)}")
