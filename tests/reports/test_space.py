@@ -10,10 +10,10 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from osteon.labels import BONE_PORES
+from osteon.labels import BONE_PORES, IGNORE
 from osteon.reports import stacks
 from osteon.reports.blocks import Section
-from osteon.reports.evaluation_parts import ScanShape, shape_tables
+from osteon.reports.evaluation_parts import ScanShape, shape_tables, trimmed
 from osteon.reports.page import write_simple_report
 from osteon.reports.pictures import FALSE, SlicePicture
 from osteon.reports.rendering import SIDE, rendered
@@ -62,6 +62,28 @@ def test_a_stack_is_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
     assert one is not None
     assert len(one.frames) == 1
     assert stack("t", [], scheme=BONE_PORES, axis="z") is None
+
+
+def test_a_stack_names_voxels_without_a_label() -> None:
+    items = [item(z) for z in range(3)]
+    whole = stack("t", items, scheme=BONE_PORES, axis="z")
+    items[1].truth[:3] = IGNORE
+    part = stack("t", items, scheme=BONE_PORES, axis="z")
+    assert whole is not None
+    assert part is not None
+    assert {name for name, _ in part.legend} - {name for name, _ in whole.legend} == {
+        "not labelled"
+    }
+
+
+def test_the_paper_around_surfaces_is_cut_off_alike() -> None:
+    one, two = (np.full((100, 120, 3), 255, np.uint8) for _ in range(2))
+    assert trimmed(one, two)[0].shape == (100, 120, 3)
+    one[40:50, 60:70] = 90
+    two[45:60, 55:65] = 30
+    first, second = trimmed(one, two)
+    np.testing.assert_array_equal(first, one[32:68, 47:78])
+    np.testing.assert_array_equal(second, two[32:68, 47:78])
 
 
 def test_pictures_are_reduced_by_averages() -> None:

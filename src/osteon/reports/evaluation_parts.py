@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from osteon.labels import LabelScheme
 from osteon.reports import pictures
 from osteon.reports.blocks import (
@@ -40,6 +42,10 @@ _SURE = (
     ("nsd", "bone"),
     ("cldice", "bone"),
 )
+
+
+#: White, where nothing of a surface is drawn, and pixels of it that stay around.
+_PAPER, _RIM = 255, 8
 
 
 @dataclass(frozen=True)
@@ -215,6 +221,27 @@ def sure_tables(intervals: Rows, specimens: Rows, caution: str) -> list[Section]
     return [Section("How sure the means are", blocks)]
 
 
+def trimmed(first: Picture, second: Picture) -> tuple[Picture, Picture]:
+    """Cut the paper off around two pictures, both alike, so that a small bone is seen large.
+
+    Args:
+        first: uint8 (height, width, 3), white where there is nothing.
+        second: The same shape.
+
+    Returns:
+        The parts that hold what is drawn in either, with a rim; all if there is nothing.
+    """
+    seen = ((first != _PAPER) | (second != _PAPER)).any(axis=2)
+    if not seen.any():
+        return first, second
+    part = []
+    for axis in range(2):
+        at = np.flatnonzero(seen.any(axis=1 - axis))
+        part.append(slice(max(0, int(at[0]) - _RIM), int(at[-1]) + 1 + _RIM))
+    rows, columns = part
+    return first[rows, columns], second[rows, columns]
+
+
 def shape_sections(shapes: Sequence[ScanShape], scheme: LabelScheme) -> list[Section]:
     """Lay out planes to leaf through, and surfaces.
 
@@ -239,9 +266,10 @@ def shape_sections(shapes: Sequence[ScanShape], scheme: LabelScheme) -> list[Sec
         if shape.surfaces is None:
             continue
         panels = []
+        truth, labels = trimmed(*shape.surfaces)
         for label, picture, text, colour in (
-            ("Truth", shape.surfaces[0], "missed by the labels", pictures.MISSED),
-            ("Labels", shape.surfaces[1], "not in the truth", pictures.FALSE),
+            ("Truth", truth, "missed by the labels", pictures.MISSED),
+            ("Labels", labels, "not in the truth", pictures.FALSE),
         ):
             uri = pictures.data_uri(picture)
             height, width = picture.shape[:2]

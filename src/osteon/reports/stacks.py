@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import imagecodecs
 import numpy as np
 
-from osteon.labels import LabelScheme
+from osteon.labels import IGNORE, LabelScheme
 from osteon.reports import pictures
 from osteon.reports.blocks import Panel, Panels, Stack
 from osteon.reports.pictures import Picture, SlicePicture
@@ -99,6 +99,8 @@ def stack(
     height, width = drawn[0].shape[:2]
     focus = pictures.focus_class(scheme)
     legend = [(c.name, c.colour) for c in scheme.classes[1:]]
+    if any(item.truth is not None and (item.truth == IGNORE).any() for item in items):
+        legend.append(("not labelled", pictures.UNLABELLED))
     return Stack(
         title,
         [(uris[i], f"{axis} = {items[i].z}") for i in chosen],
