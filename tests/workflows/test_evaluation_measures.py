@@ -164,6 +164,26 @@ def test_labels_without_bone_are_an_error_of_a_hundred_per_cent_or_none() -> Non
     assert any("every voxel is background" in n for n in result.notes())  # type: ignore[attr-defined]
 
 
+def test_a_truth_of_background_alone_has_no_errors() -> None:
+    nothing = np.zeros_like(plates(4))
+    for labels in (nothing, plates(4)):
+        result = compared(pair(nothing, labels))
+        assert not any(name.startswith("truth_") and "tb-th" in name for name in values(result))
+        assert not any(name.endswith("_error") and "bv-tv" in name for name in values(result))
+        assert any("of the truth cannot be given" in n for n in result.notes())  # type: ignore[attr-defined]
+
+
+def test_bones_of_one_voxel_have_volumes_and_no_thickness() -> None:
+    one, other = np.zeros((9, 9, 9), np.uint8), np.zeros((9, 9, 9), np.uint8)
+    one[4, 4, 4] = other[2, 2, 2] = 1  # and do not overlap
+    settings = MeasureSettings(measures=("bv", "tt-ar", "ct-th", "tb-th"))
+    found = values(compared(pair(one, other), settings=settings))
+    assert found["truth_bv"] == found["predicted_bv"] == pytest.approx(1e-6)
+    assert found["bv_error"] == found["tt-ar_error"] == 0
+    assert "ct-th_error" not in found
+    assert "tb-th_error" not in found
+
+
 def test_conn_d_has_the_correction_for_edges() -> None:
     # A lattice cut by the faces of the volume: Δχ is not 0 there.
     truth = np.full((16, 16, 16), 2, np.uint8)

@@ -137,15 +137,19 @@ def evaluate(
         result,
         {case.judged.name: (case.judged, case.scan) for case in cases},
         folder,
-        told=Told(
-            first=options.slices[0] if options.slices else 0,
-            overlap_only=options.only_overlap,
-            measuring=options.measuring or MeasureSettings(),
-            settings=_options_dict(options),
-        ),
+        told=_told(options),
         overwrite=overwrite,
     )
     return EvaluationRun(result, folder, report)
+
+
+def _told(options: EvaluateOptions) -> Told:
+    return Told(
+        first=options.slices[0] if options.slices else 0,
+        overlap_only=options.only_overlap,
+        measuring=options.measuring or MeasureSettings(),
+        settings=_options_dict(options),
+    )
 
 
 def _options_dict(options: EvaluateOptions) -> dict[str, object]:
