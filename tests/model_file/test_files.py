@@ -8,6 +8,7 @@ import os
 import pickle
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from osteon.errors import InputError, ModelFileError, OutputError
+from osteon.intensity import GreyRange
 from osteon.labels import BONE_PORES
 from osteon.model_file import (
     KEY,
@@ -108,6 +110,15 @@ def test_an_unknown_voxel_size_stays_unknown(path: Path) -> None:
     spec = ModelSpec("a", SPEC.network, BONE_PORES, "zscore", 1)
     save_model(path, Model(spec, weights()))
     assert load_model(path).spec.ranges == TrainingRanges(None, ())
+
+
+def test_grey_values_of_the_fit_come_back_or_are_not_known(path: Path) -> None:
+    grey = GreyRange((1.0, 50.0, 99.0), (-1.5, 0.1, 2.0), (-1.25, 1 / 3, 2.5), 7)
+    spec = replace(SPEC, ranges=replace(SPEC.ranges, intensities=grey))
+    save_model(path, Model(spec, weights()))
+    assert load_model(path).spec.ranges.intensities == grey
+    rewrite(path, lambda d: d["training_ranges"].pop("intensities"))  # as written before
+    assert load_model(path).spec.ranges == SPEC.ranges
 
 
 def test_slices_voxel_size_and_patches_come_back(path: Path) -> None:
@@ -385,6 +396,8 @@ def test_provenance_is_not_needed(saved: Path) -> None:
         lambda d: d["training_ranges"].update(voxel_size_um=[10]),
         lambda d: d["training_ranges"].update(voxel_size_um=5),
         lambda d: d["training_ranges"].update(dtypes=None),
+        lambda d: d["training_ranges"].update(intensities=[]),
+        lambda d: d["training_ranges"].update(intensities={"percent": [1, 99], "scans": 1}),
         lambda d: d.update(weights_sha256="0" * 64),
         lambda d: d.update(provenance=5),
     ],

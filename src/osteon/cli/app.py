@@ -183,6 +183,14 @@ def predict(
         float | None,
         typer.Option(help="Voxel size of the scans in µm, in place of what their files say."),
     ] = None,
+    resample: Annotated[
+        bool,
+        typer.Option(
+            "--resample",
+            help="Bring a scan outside of the model's voxel sizes (or thickness of bone in pixels) "
+            "to the nearest inside; labels come back on the scan's grid.",
+        ),
+    ] = False,
     workers: Annotated[
         int, typer.Option(help="Processes of this machine that share the work; 0: this one alone.")
     ] = 0,
@@ -202,7 +210,7 @@ def predict(
     def work(console: Console) -> dict[str, Any]:
         chosen = settings_of(
             "PredictSettings", None, set_,
-            backend=backend, speed=speed, device=device, memory=memory,
+            backend=backend, speed=speed, device=device, memory=memory, resample=resample or None,
         )  # fmt: skip
         from osteon.workflows import predicting
         from osteon.workflows.spreading import Workers

@@ -48,6 +48,13 @@ def describe(model: Model) -> str:
         + (f"voxels of {_range(sizes)} µm" if sizes else "scans of unknown voxel size")
         + (f", {', '.join(spec.ranges.dtypes)}" if spec.ranges.dtypes else ""),
     ]
+    grey = spec.ranges.intensities
+    if grey is not None:
+        of = f"{grey.scans} scan{'s' if grey.scans > 1 else ''}"
+        lines.append(
+            f"grey values:    {grey.low[0]:.2f} to {grey.high[-1]:.2f}, normalised "
+            f"({grey.levels[0]:g} to {grey.levels[-1]:g} %, {of})"
+        )
     if spec.mode == "2.5D":
         lines.append(f"sees:           {spec.network.in_channels} neighbouring slices at once")
     if spec.patch_size:

@@ -8,6 +8,7 @@ never change their meaning; what is learned later becomes a new version.
 from __future__ import annotations
 
 from osteon.intensity.kept import Statistics
+from osteon.intensity.quantiles import Deviation, GreyRange, grey_quantiles
 from osteon.intensity.recipes import (
     Recipe,
     edges,
@@ -26,9 +27,12 @@ from osteon.intensity.taking import (
 
 __all__ = [
     "SAMPLE_SLICES",
+    "Deviation",
+    "GreyRange",
     "Recipe",
     "Statistics",
     "edges",
+    "grey_quantiles",
     "load_recipe",
     "minmax_positive",
     "normalise",

@@ -13,6 +13,7 @@ from typing import Any, cast
 import torch
 
 from osteon.errors import ModelFileError, OsteonError
+from osteon.intensity import GreyRange
 from osteon.labels import LabelScheme
 from osteon.networks import ContextSpec, NetworkSpec
 from osteon.networks.context import BACKGROUND, CHANNELS
@@ -36,10 +37,13 @@ class TrainingRanges:
     Attributes:
         voxel_size_um: Smallest and largest voxel size, or None where unknown.
         dtypes: Types of the scans.
+        intensities: Quantiles of their normalised grey values; None in files that were written
+            before there were any, and where slices were simulated.
     """
 
     voxel_size_um: tuple[float, float] | None = None
     dtypes: tuple[str, ...] = ()
+    intensities: GreyRange | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,7 @@ class ModelSpec:
             "training_ranges": {
                 "voxel_size_um": list(ranges.voxel_size_um) if ranges.voxel_size_um else None,
                 "dtypes": list(ranges.dtypes),
+                "intensities": None if ranges.intensities is None else ranges.intensities.as_dict(),
             },
             "weights_sha256": self.weights_sha256,
             "provenance": dict(self.provenance),
@@ -232,6 +237,8 @@ def _channels(spec: ModelSpec) -> str | None:
 def _spec(data: Mapping[str, Any]) -> ModelSpec:
     ranges = data["training_ranges"]
     sizes, size = ranges["voxel_size_um"], data["voxel_size_um"]
+    # An addition to schema 3: a reader that does not know it lacks a warning, nothing else.
+    grey = ranges.get("intensities")
     context, feature = data["context"], data["feature_px"]
     provenance = data.get("provenance", {})
     if not isinstance(provenance, dict):
@@ -246,6 +253,7 @@ def _spec(data: Mapping[str, Any]) -> ModelSpec:
         ranges=TrainingRanges(
             (float(sizes[0]), float(sizes[1])) if sizes else None,
             tuple(str(d) for d in ranges["dtypes"]),
+            None if grey is None else GreyRange.from_dict(grey),
         ),
         weights_sha256=str(data["weights_sha256"]),
         provenance=cast(dict[str, Any], provenance),

@@ -12,6 +12,7 @@ from osteon.prediction.checks import check_ranges
 from osteon.prediction.cleanup import CleanUp, plan_cleanup
 from osteon.prediction.engine import Elsewhere, Predicted, keep_part, predict, predict_kept
 from osteon.prediction.job import prepare
+from osteon.prediction.likeness import with_grey_values_of_all
 from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
 from osteon.prediction.stopping import PredictionStopped
 from osteon.prediction.store import Store, work_area
@@ -34,5 +35,6 @@ __all__ = [
     "predict",
     "predict_kept",
     "prepare",
+    "with_grey_values_of_all",
     "work_area",
 ]

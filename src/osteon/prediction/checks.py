@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from osteon.errors import UsageError, warn
 from osteon.intensity import load_recipe
 from osteon.model_file import Model, ModelSpec, TrainingRanges
@@ -20,24 +22,48 @@ FINE_TUNE = (
 _UPGRADE = "pip install --upgrade osteon"
 
 
-def check_ranges(volume: Volume, ranges: TrainingRanges) -> None:
-    """Warn where a scan lies outside what the model was fitted to.
+def sizes_outside(
+    volume: Volume, ranges: TrainingRanges, *, axes: Sequence[int] = (0, 1, 2)
+) -> bool | None:
+    """Say whether a scan's voxel size lies outside what a model was fitted to.
 
     Args:
         volume: The scan.
         ranges: The model's training ranges.
+        axes: The axes of (z, y, x) that matter.
+
+    Returns:
+        Whether one is more than 1.25 times beyond; None where model or scan do not say it.
     """
-    sizes = [s for s in volume.geometry.voxel_size if s is not None]
+    sizes = [s for axis in axes if (s := volume.geometry.voxel_size[axis]) is not None]
     if ranges.voxel_size_um is None or not sizes:
-        return
+        return None
     low, high = ranges.voxel_size_um
-    if min(sizes) < low / SIZE_TOLERANCE or max(sizes) > high * SIZE_TOLERANCE:
-        warn(
-            "voxel-size-outside-training",
-            f"the scan's voxels of {min(sizes):g} µm lie outside what the model was fitted to "
-            f"({low:g} to {high:g} µm); look at the result with care, or fit to such scans",
-            where=volume.path,
-        )
+    return min(sizes) < low / SIZE_TOLERANCE or max(sizes) > high * SIZE_TOLERANCE
+
+
+def check_ranges(
+    volume: Volume, ranges: TrainingRanges, *, axes: Sequence[int] = (0, 1, 2)
+) -> None:
+    """Warn where a scan's voxel size lies outside what the model was fitted to.
+
+    Args:
+        volume: The scan.
+        ranges: The model's training ranges.
+        axes: The axes of (z, y, x) that matter.
+    """
+    if ranges.voxel_size_um is None or not sizes_outside(volume, ranges, axes=axes):
+        return
+    sizes = [s for axis in axes if (s := volume.geometry.voxel_size[axis]) is not None]
+    low, high = ranges.voxel_size_um
+    told = " to ".join(f"{s:g}" for s in sorted({min(sizes), max(sizes)}))
+    warn(
+        "voxel-size-outside-training",
+        f"the scan's voxels of {told} µm lie outside what the model was fitted to "
+        f"({low:g} to {high:g} µm); look at the result with care, predict with --resample, or fit "
+        "to such scans",
+        where=volume.path,
+    )
 
 
 def check_known(model: Model) -> None:

@@ -22,6 +22,7 @@ from osteon.prediction.features import Features
 from osteon.prediction.forecast import in_words, seconds_of_network
 from osteon.prediction.job import Job, prepare
 from osteon.prediction.keeping import Keeper
+from osteon.prediction.likeness import Likeness
 from osteon.prediction.plan import PredictPlan
 from osteon.prediction.quick import Fast, Quantises, quicken
 from osteon.prediction.scale import ScaleChoice, Slabs
@@ -48,6 +49,7 @@ class Predicted:
         contiguity: Whether its slices are neighbours in space; None where the model does not ask.
         features: What the scan shows; None where the model does not ask.
         scale: The scale it was seen at, if that was chosen by the thickness of bone.
+        likeness: How the scan compares with those that the model was fitted to.
         fast: Whether int8 was used, and why; None where it was not asked for.
         cleanup: What was tidied, by class; None if nothing was asked for.
     """
@@ -61,6 +63,7 @@ class Predicted:
     contiguity: Contiguity | None = None
     features: Features | None = None
     scale: ScaleChoice | None = None
+    likeness: Likeness | None = None
     fast: Fast | None = None
     cleanup: dict[str, Any] | None = None
 
@@ -76,6 +79,7 @@ class Predicted:
             "contiguity": None if self.contiguity is None else asdict(self.contiguity),
             "features": None if self.features is None else asdict(self.features),
             "scale": None if self.scale is None else asdict(self.scale),
+            "likeness": None if self.likeness is None else self.likeness.as_dict(),
             "fast": None if self.fast is None else asdict(self.fast),
             "cleanup": self.cleanup,
         }
@@ -89,6 +93,7 @@ def predict(
     backend: Backend,
     memory: int,
     contiguous: str = "auto",
+    resample: bool = False,
     reporter: Reporter | None = None,
 ) -> Predicted:
     """Segment a scan: slice by slice (2D, 2.5D) or slab by slab (3D).
@@ -105,6 +110,8 @@ def predict(
         memory: Memory for activations and slices in flight, in bytes.
         contiguous: Whether neighbouring slices are neighbours in space (``yes``, ``no``; ``auto``:
             judged from the image). Only models with a context ask.
+        resample: Bring a scan outside of the voxel sizes (or below the thickness of bone in pixels)
+            of the fit to the nearest inside; see :func:`osteon.prediction.scale.resampled_to`.
         reporter: Told of the progress.
 
     Returns:
@@ -121,8 +128,9 @@ def predict(
     reporter = reporter or Reporter()
     start = time.monotonic()
     job = prepare(
-        model, volume, backend=backend, memory=memory, contiguous=contiguous, reporter=reporter
-    )
+        model, volume, backend=backend, memory=memory, contiguous=contiguous, resample=resample,
+        reporter=reporter,
+    )  # fmt: skip
     depth = volume.shape[0]
     counts = _write(job.labels(slice(0, depth)), writer, depth=depth, reporter=reporter)
     return _outcome(job, counts, since=start)
@@ -137,6 +145,7 @@ def predict_kept(  # noqa: PLR0913
     backend: Backend,
     memory: int,
     contiguous: str = "auto",
+    resample: bool = False,
     measure: bool = True,
     elsewhere: Elsewhere | None = None,
     quantiser: Quantises | str | None = None,
@@ -157,6 +166,7 @@ def predict_kept(  # noqa: PLR0913
         backend: The model's network, ready to run.
         memory: As for :func:`predict`.
         contiguous: As for :func:`predict`.
+        resample: As for :func:`predict`.
         measure: Whether to run the network on a small input first, to tell the plan with its time.
         elsewhere: Has parts labelled into the same store by other processes; None: it is done here.
         quantiser: Where speed is asked for: makes the int8 network, or why there can be none.
@@ -173,8 +183,8 @@ def predict_kept(  # noqa: PLR0913
     reporter = reporter or Reporter()
     start = time.monotonic()
     job = prepare(
-        model, volume, backend=backend, memory=memory, contiguous=contiguous, reporter=reporter,
-        store=store,
+        model, volume, backend=backend, memory=memory, contiguous=contiguous, resample=resample,
+        reporter=reporter, store=store,
     )  # fmt: skip
     fast = None
     if quantiser is not None:
@@ -294,6 +304,7 @@ def _outcome(job: Job, counts: npt.NDArray[np.int64], *, since: float) -> Predic
         decided.contiguity,
         decided.features,
         decided.scale,
+        decided.likeness,
     )
 
 

@@ -21,6 +21,7 @@ from osteon.prediction.checks import (
 from osteon.prediction.context import Context, Doubt, scan_context, slice_context
 from osteon.prediction.contiguity import Contiguity, judge
 from osteon.prediction.features import RECIPE, Features, look
+from osteon.prediction.likeness import Likeness, compare, tell
 from osteon.prediction.plan import (
     PredictPlan,
     input_rules,
@@ -36,10 +37,11 @@ from osteon.prediction.scale import (
     check_scale,
     choose_scale,
     labels_back,
+    resampled_to,
 )
 from osteon.prediction.slices import run_slices
 from osteon.prediction.store import Store
-from osteon.resampling import ResampledVolume
+from osteon.resampling import ResampledVolume, resampled_axes
 from osteon.volume import Volume
 
 
@@ -52,12 +54,14 @@ class Decisions:
         features: What it shows; None where the model does not ask.
         scale: The scale it is seen at, if that was chosen by the thickness of bone.
         contiguity: Whether its slices are neighbours in space; None where the model does not ask.
+        likeness: How it compares with the scans that the model was fitted to.
     """
 
     statistics: Statistics
     features: Features | None
     scale: ScaleChoice | None
     contiguity: Contiguity | None
+    likeness: Likeness
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible description; :meth:`from_dict` reads it back exactly."""
@@ -66,6 +70,7 @@ class Decisions:
             "features": None if self.features is None else asdict(self.features),
             "scale": None if self.scale is None else asdict(self.scale),
             "contiguity": None if self.contiguity is None else asdict(self.contiguity),
+            "likeness": self.likeness.as_dict(),
         }
 
     @classmethod
@@ -81,6 +86,7 @@ class Decisions:
             None if features is None else Features(**features),
             None if scale is None else ScaleChoice(**scale),
             None if known is None else Contiguity(**known),
+            Likeness.from_dict(data["likeness"]),
         )
 
 
@@ -154,6 +160,7 @@ def prepare(
     backend: Backend,
     memory: int,
     contiguous: str = "auto",
+    resample: bool = False,
     reporter: Reporter,
     store: Store | None = None,
 ) -> Job:
@@ -165,6 +172,7 @@ def prepare(
         backend: Its network, ready to run.
         memory: Memory for activations and slices in flight, in bytes.
         contiguous: See :func:`osteon.prediction.predict`.
+        resample: See :func:`osteon.prediction.predict`.
         reporter: Told of the progress.
         store: Keeps the decisions; those that it holds are taken.
 
@@ -174,16 +182,20 @@ def prepare(
     Raises:
         OsteonError: As :func:`osteon.prediction.predict`.
     """
-    spec = model.spec
     check_known(model)
+    spec = resampled_to(volume, model.spec) if resample else model.spec
     check_scale(volume, spec)
-    check_ranges(volume, spec.ranges)
+    if spec is model.spec:
+        check_ranges(volume, spec.ranges, axes=resampled_axes(spec.mode))
+        if resample and spec.voxel_size_um is None and spec.feature_px is None:
+            reporter.message("predict", "the scan's voxel size is one of the fit: not resampled")
     kept = store.kept("decisions") if store else None
     decided = (
         Decisions.from_dict(kept)
         if kept
-        else _decide(volume, spec, contiguous=contiguous, reporter=reporter)
+        else _decide(volume, spec, contiguous=contiguous, resample=resample, reporter=reporter)
     )
+    tell(volume, decided.likeness, reporter=reporter)
     factor = decided.scale.factor if decided.scale else 1.0
     seen = as_seen(volume, spec, decided.statistics, factor=factor)
     known = decided.contiguity
@@ -204,21 +216,25 @@ def prepare(
     return Job(volume, seen, spec, decided, plan, backend, context, doubt)
 
 
-def _decide(volume: Volume, spec: ModelSpec, *, contiguous: str, reporter: Reporter) -> Decisions:
+def _decide(
+    volume: Volume, spec: ModelSpec, *, contiguous: str, resample: bool, reporter: Reporter
+) -> Decisions:
     stats = statistics(volume, spec.recipe, reporter=reporter)
-    features, scale = _looked_at(volume, stats, spec, reporter=reporter)
+    features, scale = _looked_at(volume, stats, spec, enlarge=resample, reporter=reporter)
     known = _contiguity(volume, stats, spec, asked=contiguous, reporter=reporter)
-    return Decisions(stats, features, scale, known)
+    target = spec.voxel_size_um if resample else None
+    likeness = compare(volume, stats, spec, resampled_um=target)
+    return Decisions(stats, features, scale, known, likeness)
 
 
 def _looked_at(
-    volume: Volume, stats: Statistics, spec: ModelSpec, *, reporter: Reporter
+    volume: Volume, stats: Statistics, spec: ModelSpec, *, enlarge: bool, reporter: Reporter
 ) -> tuple[Features | None, ScaleChoice | None]:
     if spec.feature_px is None and spec.recipe != RECIPE:
         return None, None
     features = look(volume, stats)
     check_features(volume, features)
-    scale = choose_scale(volume, spec, features)
+    scale = choose_scale(volume, spec, features, enlarge=enlarge)
     if scale is not None:
         reporter.message("predict", scale.why)
     return features, scale

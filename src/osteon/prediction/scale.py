@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Generator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from osteon.datasets.masks import ResizedVolume
 from osteon.datasets.resampled import fill_of
-from osteon.errors import warn
+from osteon.errors import UsageError, warn
 from osteon.intensity import Statistics
 from osteon.model_file import ModelSpec
 from osteon.prediction.features import Features
@@ -24,7 +24,7 @@ from osteon.resampling import (
     resampled_axes,
     windows,
 )
-from osteon.resampling.volume import MOST
+from osteon.resampling.volume import MOST, SAME
 from osteon.volume import Array, Volume
 
 #: Slabs (first slice, array (n, [class,] y, x)) in ascending order without gaps.
@@ -46,12 +46,62 @@ def check_scale(volume: Volume, spec: ModelSpec) -> None:
         factors(volume, spec.voxel_size_um, axes=resampled_axes(spec.mode))
 
 
+#: Voxel sizes of a 2.5D or 3D model that differ no more than so are taken for cubes of one kind.
+ONE_SIZE = 1.25
+
+
+def resampled_to(volume: Volume, spec: ModelSpec) -> ModelSpec:
+    """Return a model that asks for voxels of the nearest size that it was fitted to.
+
+    In 2D the size within the slice counts (its geometric mean along y and x), in 2.5D and 3D that
+    along all axes.
+
+    Args:
+        volume: The scan.
+        spec: The model.
+
+    Returns:
+        The model with ``voxel_size_um``; the same one if it has a size or a thickness of bone of
+        its own, or if the scan's voxels lie inside what it was fitted to.
+
+    Raises:
+        InputError: If the scan's voxel size is not known.
+        UsageError: If the model does not say to which size.
+    """
+    if spec.voxel_size_um is not None or spec.feature_px is not None:
+        return spec
+    axes = resampled_axes(spec.mode)
+    fitted = spec.ranges.voxel_size_um
+    if fitted is None:
+        raise UsageError(
+            f"the model '{spec.name}' does not say what voxel sizes it was fitted to, so there is "
+            "none to resample to",
+            where="--resample",
+            mend="leave out --resample, or fit with voxel_size to scans whose size is known",
+        )
+    low, high = fitted
+    if len(axes) == 3 and high > low * ONE_SIZE:
+        raise UsageError(
+            f"the {spec.mode} model '{spec.name}' was fitted to voxels of {low:g} to {high:g} µm "
+            "along its axes, so there is no one size to resample to",
+            where="--resample",
+            mend="leave out --resample, or fit with voxel_size",
+        )
+    factors(volume, low, axes=axes)  # refuses what is not known, or too far away
+    sizes = [float(s) for axis in axes if (s := volume.geometry.voxel_size[axis]) is not None]
+    if all(low * (1 - SAME) <= size <= high * (1 + SAME) for size in sizes):
+        return spec
+    target = min(max(math.prod(sizes) ** (1 / len(sizes)), low), high)
+    return replace(spec, voxel_size_um=target)
+
+
 @dataclass(frozen=True)
 class ScaleChoice:
     """The scale that a scan is seen at, chosen by the thickness of its bone.
 
     Attributes:
-        factor: Size of a pixel as the network sees it, in pixels of the scan, from 1.
+        factor: Size of a pixel as the network sees it, in pixels of the scan; below 1 only where
+            resampling was asked for.
         thickness_px: Mean thickness of bone in pixels of the scan; None where none was seen.
         why: The reason, in words.
     """
@@ -61,16 +111,20 @@ class ScaleChoice:
     why: str
 
 
-def choose_scale(volume: Volume, spec: ModelSpec, features: Features) -> ScaleChoice | None:
+def choose_scale(
+    volume: Volume, spec: ModelSpec, features: Features, *, enlarge: bool = False
+) -> ScaleChoice | None:
     """Choose the scale that a scan is seen at by a model of a thickness in pixels.
 
     Bone thicker than the model was fitted to is reduced to the geometric middle of its range. Bone
-    that is thinner is warned of, not enlarged: there is no more to be seen in it.
+    that is thinner is warned of, and enlarged to the thinnest only if that is asked for: there is
+    no more to be seen in it.
 
     Args:
         volume: The scan.
         spec: The model.
         features: What the scan shows.
+        enlarge: Whether thinner bone is enlarged.
 
     Returns:
         The choice; None for models without such a range.
@@ -95,6 +149,11 @@ def choose_scale(volume: Volume, spec: ModelSpec, features: Features) -> ScaleCh
             "labelled slices of such scans (network.weights)",
             where=volume.path,
         )
+        if enlarge:
+            factor = max(1 / MOST, thickness / low)
+            return ScaleChoice(
+                factor, thickness, f"{seen}, so the slices are enlarged {1 / factor:.2f} times"
+            )
     return ScaleChoice(1.0, thickness, f"{seen}, so the scan stays as it is")
 
 

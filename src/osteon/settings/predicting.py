@@ -42,6 +42,13 @@ class PredictSettings(Settings):
         "in each slice on its own.",
     )
 
+    resample: bool = Field(
+        False,
+        description="Resample a scan whose voxels lie outside what the model was fitted to, or "
+        "whose bone is thinner in pixels, to the nearest that lies inside; the labels come back on "
+        "the scan's own grid. Models fitted with voxel_size always do.",
+    )
+
     views: Literal[1, 4, 8] = Field(
         1,
         description="Views of each input whose class probabilities are averaged: 4 mirrors it "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics as stats
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from osteon.datasets.caching import cached_pair
 from osteon.errors import UsageError
 from osteon.events import Reporter
 from osteon.files import parse_memory
-from osteon.intensity import Statistics
+from osteon.intensity import Statistics, grey_quantiles
 from osteon.labels import BONE_PORES
 from osteon.networks import ContextSpec, NetworkSpec
 from osteon.settings import FitSettings
@@ -56,6 +56,8 @@ class Prepared:
         division: What is learned from and what is measured.
         statistics: Of the grey values of each scan, by name.
         surveys: Hashes and counts of each scan as it is in its file, by name.
+        quantiles: Of the normalised grey values of each scan, by name; None where nothing but
+            fill was seen.
     """
 
     manifest: Manifest
@@ -64,6 +66,7 @@ class Prepared:
     division: Split
     statistics: dict[str, Statistics]
     surveys: dict[str, Survey]
+    quantiles: dict[str, tuple[float, ...] | None] = field(default_factory=dict)
 
     @property
     def hashes(self) -> dict[str, dict[str, str]]:
@@ -96,10 +99,12 @@ class Examined:
     Attributes:
         statistics: As in :class:`Prepared`.
         surveys: As in :class:`Prepared`.
+        quantiles: As in :class:`Prepared`.
     """
 
     statistics: dict[str, Statistics]
     surveys: dict[str, Survey]
+    quantiles: dict[str, tuple[float, ...] | None]
 
 
 def open_data(dataset: Path | None, settings: FitSettings) -> Prepared:
@@ -141,7 +146,7 @@ def open_data(dataset: Path | None, settings: FitSettings) -> Prepared:
 
 
 def examine(opened: Prepared, settings: FitSettings, reporter: Reporter) -> Examined:
-    """Read the scans once: statistics of the grey values, hashes and counts of the classes.
+    """Read the scans: statistics and quantiles of grey values, hashes, counts of the classes.
 
     Holds a slice of a scan and its mask at a time.
 
@@ -160,7 +165,8 @@ def examine(opened: Prepared, settings: FitSettings, reporter: Reporter) -> Exam
     found = scan_statistics(opened.pairs, settings.normalisation.recipe, reporter=reporter)
     classes = len(opened.manifest.labels)
     surveys = {p.name: survey(p, classes=classes, reporter=reporter) for p in opened.pairs}
-    return Examined(found, surveys)
+    quantiles = {p.name: grey_quantiles(p.image, found[p.name]) for p in opened.pairs}
+    return Examined(found, surveys, quantiles)
 
 
 def complete(
@@ -209,6 +215,7 @@ def complete(
         division=division,
         statistics=examined.statistics,
         surveys=examined.surveys,
+        quantiles=examined.quantiles,
     )
 
 

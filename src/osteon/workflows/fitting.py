@@ -12,9 +12,10 @@ import yaml
 from osteon.datasets import Part, Split
 from osteon.errors import InputError
 from osteon.events import Reporter
-from osteon.intensity import load_recipe
+from osteon.intensity import GreyRange, load_recipe
 from osteon.model_file import Model, ModelSpec, TrainingRanges, check_start, save_model
 from osteon.networks import ContextSpec, network_costs
+from osteon.resampling import resampled_axes
 from osteon.settings import FitSettings
 from osteon.settings.base import SCHEMA as SETTINGS_SCHEMA
 from osteon.training import EpochRow, FitData, FitFolder, FitOutcome, agree, meet
@@ -356,7 +357,10 @@ def _model_spec(prepared: Prepared, settings: FitSettings, folder: FitFolder) ->
     recipe = load_recipe(settings.normalisation.recipe)
     training = {part.scan for part in prepared.division.training}
     used = [pair for pair in prepared.pairs if pair.name in training]
-    sizes = [s for pair in used for s in pair.image.geometry.voxel_size if s is not None]
+    axes = resampled_axes(settings.mode)  # in 2D the distance of slices does not matter
+    found = [pair.image.geometry.voxel_size[axis] for pair in used for axis in axes]
+    sizes = [size for size in found if size is not None]
+    grey = [q for pair in used if (q := prepared.quantiles[pair.name]) is not None]
     network, patches = network_spec(prepared, settings), settings.patches
     plane = (patches.size, patches.size)
     return ModelSpec(
@@ -371,6 +375,8 @@ def _model_spec(prepared: Prepared, settings: FitSettings, folder: FitFolder) ->
         ranges=TrainingRanges(
             (min(sizes), max(sizes)) if sizes else None,
             tuple(sorted({pair.image.dtype.name for pair in used})),
+            # Those of simulated slices are not known beforehand: there is no end of them.
+            GreyRange.of(grey) if grey and not settings.simulation.items else None,
         ),
         context=ContextSpec() if settings.network.context else None,
         provenance={

@@ -22,8 +22,10 @@ from osteon.prediction import (
     check_ranges,
     plan_cleanup,
     predict_kept,
+    with_grey_values_of_all,
     work_area,
 )
+from osteon.resampling import resampled_axes
 from osteon.settings import PredictSettings
 from osteon.volume import Volume, VolumeWriter
 from osteon.workflows.opening import open_models, sized
@@ -177,14 +179,14 @@ def _labelled(
     scan: Path, target: Path, volume: Volume, asked: _Request, *, depends: dict[str, Any]
 ) -> Predicted:
     """Label one scan, or go on where an earlier command ended."""
-    model, settings = asked.models[0], asked.opened.settings
+    model, settings = with_grey_values_of_all(asked.models), asked.opened.settings
 
     def open_target() -> VolumeWriter:
         return open_writer(target, like=volume, labels=model.spec.labels, overwrite=asked.overwrite)
 
     for other in asked.models[1:]:
         if other.spec.ranges != model.spec.ranges:
-            check_ranges(volume, other.spec.ranges)
+            check_ranges(volume, other.spec.ranges, axes=resampled_axes(model.spec.mode))
     memory = parse_memory(settings.memory)
     cleanup = plan_cleanup(volume, model.spec.labels, settings.cleanup, memory=memory)
     area = work_area(target)
@@ -211,6 +213,7 @@ def _labelled(
             backend=asked.opened.backend,
             memory=memory,
             contiguous=settings.contiguous,
+            resample=settings.resample,
             cleanup=cleanup,
             quantiser=_quantiser(asked),
             elsewhere=_elsewhere(scan, store, asked),

@@ -108,7 +108,8 @@ def label_part(task: Task) -> tuple[int, int]:
     with Store.joined(task.area, shape=volume.shape, identity=task.identity) as store:
         job = prepare(
             models[0], volume, backend=backend, memory=parse_memory(task.settings.memory),
-            contiguous=task.settings.contiguous, reporter=Reporter(), store=store,
+            contiguous=task.settings.contiguous, resample=task.settings.resample,
+            reporter=Reporter(), store=store,
         )  # fmt: skip
         keep_part(job, store, slice(*task.part))
     return task.part
