@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from osteon.errors import ExitCode, InputError
+from osteon.errors import ExitCode, UsageError
 from osteon.settings import FitSettings
 from osteon.studies.executor import DaskExecutor
 from osteon.studies.planning import Plan, Run
@@ -26,7 +26,7 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) 
         raise OSError("timed out")
 
     monkeypatch.setattr(distributed, "Client", refuse)
-    with pytest.raises(InputError, match="does not answer"):
+    with pytest.raises(UsageError, match="cannot be reached: timed out"):
         DaskExecutor("tcp://127.0.0.1:1", 1)
 
 

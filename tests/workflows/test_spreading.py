@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import threading
 import time
@@ -127,12 +128,25 @@ def test_a_stop_keeps_what_workers_have_finished(folder: Path, alone: np.ndarray
     np.testing.assert_array_equal(predict(folder, "stopped.npy"), alone)  # goes on alone
 
 
-def test_a_worker_without_the_files_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("lacking", "what"),
+    [("area", "folder that the labels"), ("scan.tif", "scan"), ("m.safetensors", "model file m.")],
+)
+def test_a_worker_without_the_files_says_which_and_where(
+    lacking: str, what: str, tmp_path: Path
+) -> None:
+    for name in ("area", "scan.tif", "m.safetensors"):
+        if name != lacking:
+            (tmp_path / name).mkdir()
     task = Task(
-        tmp_path / "scan.tif", None, (tmp_path / "m",), settings(), tmp_path / "no", {}, "", (0, 1)
-    )
-    with pytest.raises(InputError, match="does not see"):
+        tmp_path / "scan.tif", None, (tmp_path / "m.safetensors",), settings(), tmp_path / "area",
+        {}, "", (0, 1),
+    )  # fmt: skip
+    with pytest.raises(InputError, match=f"does not see the {what}") as caught:
         label_part(task)
+    assert platform.node() in caught.value.what
+    assert caught.value.where == str(tmp_path / lacking)
+    assert "under the same path" in (caught.value.mend or "")
 
 
 def test_a_part_of_a_prediction_that_was_begun_anew_is_not_written(tmp_path: Path) -> None:

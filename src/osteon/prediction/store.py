@@ -50,6 +50,7 @@ class Store:
         shape: (z, y, x) of the scan.
         identity: What the labels depend on, section by section, JSON-compatible.
         restart: Whether to begin anew where something else was kept; else that is refused.
+        join: Whether another process has it locked, and a part of it is to be labelled here.
 
     Raises:
         OutputError: If it cannot be written, or another command is at it.
@@ -63,25 +64,20 @@ class Store:
         shape: tuple[int, int, int],
         identity: Mapping[str, Any],
         restart: bool = False,
+        join: bool = False,
     ):
         self.folder, self.shape = folder, shape
-        self._lock: FileLock | None
-        self._joined_as: Mapping[str, Any] = {}
+        self._identity: dict[str, Any] = json.loads(json.dumps(identity))
+        self._lock: FileLock | None = None
+        if join:
+            self._journal = self._read()
+            self._check_joined()
+            return
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / _LOCK, timeout=0)
+        self._lock = _locked(folder)
         try:
-            self._lock.acquire()
-        except Timeout:
-            raise OutputError(
-                "another command is predicting this at the moment",
-                where=folder,
-                mend="wait for it, or choose another name for --out",
-            ) from None
-        except OSError as error:
-            raise output_error(error, folder) from error
-        try:
-            self._open(json.loads(json.dumps(identity)), restart=restart)
+            self._open(restart=restart)
         except BaseException:
             self._leave()
             raise
@@ -103,17 +99,12 @@ class Store:
         Raises:
             UsageError: If it is of something else by now.
         """
-        store = cls.__new__(cls)
-        store.folder, store.shape, store._lock = folder, shape, None
-        store._journal = store._read()
-        store._joined_as = json.loads(json.dumps(identity))
-        store._check_joined()
-        return store
+        return cls(folder, shape=shape, identity=identity, join=True)
 
     def _check_joined(self) -> None:
         """A command that was given since may have begun anew, with something else."""
         found = self._read()
-        if not found or _changed(found, self._joined_as):
+        if not found or _changed(found, self._identity):
             raise UsageError(
                 "the prediction that this part belongs to has ended", where=self.folder
             )
@@ -124,7 +115,8 @@ class Store:
         found: dict[str, Any] = self._journal["identity"]
         return found
 
-    def _open(self, identity: Mapping[str, Any], *, restart: bool) -> None:
+    def _open(self, *, restart: bool) -> None:
+        identity = self._identity
         self._journal = self._read()
         if self._journal:
             changed = _changed(self._journal, identity)
@@ -308,6 +300,21 @@ class Store:
                 where=path,
                 mend="run the same command again: they are made anew",
             )
+
+
+def _locked(folder: Path) -> FileLock:
+    lock = FileLock(folder / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            "another command is predicting this at the moment",
+            where=folder,
+            mend="wait for it, or choose another name for --out",
+        ) from None
+    except OSError as error:
+        raise output_error(error, folder) from error
+    return lock
 
 
 def _changed(journal: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:

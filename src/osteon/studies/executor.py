@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import psutil
 
-from osteon.errors import DependencyError, InputError
 from osteon.files import write_json
+from osteon.workflows.dask_cluster import connect
 
 #: First word of a command that stands for the Python of whoever runs it.
 PYTHON = "python"
@@ -165,24 +165,11 @@ class DaskExecutor:
 
     Raises:
         DependencyError: If Dask is not installed.
-        InputError: If the scheduler does not answer.
+        UsageError: If the scheduler does not answer.
     """
 
     def __init__(self, address: str, workers: int):
-        try:
-            from distributed import Client
-        except ImportError:
-            raise DependencyError(
-                "Dask is not installed", where="--dask", mend='pip install "osteon[cluster]"'
-            ) from None
-        try:
-            self._client = Client(address, timeout=30)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"the Dask scheduler does not answer: {error}",
-                where=f"--dask {address}",
-                mend="check the address, and that `dask scheduler` runs there",
-            ) from None
+        self._client = connect(address)
         self._workers = workers
         self._running: dict[str, Any] = {}
 
@@ -211,7 +198,7 @@ class DaskExecutor:
 
     def close(self) -> None:
         """Leave the cluster."""
-        self._client.close()  # type: ignore[no-untyped-call]
+        self._client.close()
 
 
 def run_job(job: Job) -> int:

@@ -9,33 +9,30 @@ nothing that is on the disk.
 
 from __future__ import annotations
 
-import logging
 import os
+import platform
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from osteon.backends import Backend
-from osteon.errors import DependencyError, InputError, OsteonError, UsageError
+from osteon.errors import InputError, OsteonError, UsageError
 from osteon.events import Reporter
 from osteon.files import parse_memory
 from osteon.formats import open_volume
 from osteon.model_file import Model, load_model
 from osteon.prediction import Elsewhere, Store, keep_part, prepare
 from osteon.settings import PredictSettings
+from osteon.workflows.dask_cluster import DEATHS, connect, dask_library, local_cluster
 from osteon.workflows.opening import open_network, sized
 
 #: Parts that each worker gets, so that one that is slow does not keep the others waiting ...
 PARTS_PER_WORKER = 6
 #: ... and the fewest slices of a part: its context is read once more by each.
 LEAST_SLICES = 4
-#: Workers that a part may take down with it before that counts as its fault.
-DEATHS = 3
 #: Seconds to wait for a sign of the workers before the driver looks whether it is to stop.
 _PATIENCE = 1.0
-#: Seconds in which a scheduler must answer.
-_CONNECT = 10
 
 
 @dataclass(frozen=True)
@@ -96,12 +93,7 @@ def label_part(task: Task) -> tuple[int, int]:
     Raises:
         OsteonError: As :func:`osteon.workflows.predict`; and if the worker does not see the files.
     """
-    if not task.area.is_dir():
-        raise InputError(
-            "a worker does not see the folder that the labels are written into",
-            where=task.area,
-            mend="choose a place for --out, and one for the scan, on a disk that all workers share",
-        )
+    _check_seen(task)
     models, backend = _network(task.models, task.settings)
     _check_alike(backend, task.backend)
     volume = sized(open_volume(task.scan), task.voxel_size)
@@ -113,6 +105,23 @@ def label_part(task: Task) -> tuple[int, int]:
         )  # fmt: skip
         keep_part(job, store, slice(*task.part))
     return task.part
+
+
+def _check_seen(task: Task) -> None:
+    """Refuse a task whose files this worker does not see."""
+    kinds = {
+        "folder that the labels are written into": (task.area, "--out"),
+        "scan": (task.scan, "the scan"),
+        **{f"model file {path.name}": (path, "the model") for path in task.models},
+    }
+    for what, (path, which) in kinds.items():
+        if not path.exists():
+            raise InputError(
+                f"the worker on {platform.node()} does not see the {what}",
+                where=path,
+                mend=f"put {which} on a disk that all workers share, under the same path; the same "
+                "command then goes on from here",
+            )
 
 
 #: The network of the last task of this process: opening it takes longer than many a part.
@@ -217,49 +226,24 @@ class _client:
         self._workers, self._reporter = workers, reporter
 
     def __enter__(self) -> tuple[Any, int]:
-        distributed = _library()
         self._cluster = None
-        if self._workers.address is None:
+        address = self._workers.address
+        if address is None:
             count = self._workers.count
             # One task at a time in each, which has its share of the processor's threads.
-            self._cluster = distributed.LocalCluster(
-                n_workers=count, threads_per_worker=1, processes=True, dashboard_address=None,
-                memory_limit=0,
-            )  # fmt: skip
-            self._client = distributed.Client(self._cluster)
+            self._cluster = local_cluster(count)
+            self._client = dask_library().Client(self._cluster)
             self._reporter.message("predict", f"{count} worker processes on this machine")
             return self._client, count
-        try:
-            self._client = distributed.Client(self._workers.address, timeout=_CONNECT)
-        except (OSError, ValueError) as error:
-            raise UsageError(
-                "the Dask scheduler cannot be reached",
-                where=f"--dask {self._workers.address}",
-                mend="give the address that `dask scheduler` prints, such as tcp://node7:8786",
-            ) from error
+        self._client = connect(address)
         count = len(self._client.scheduler_info(n_workers=-1)["workers"])
-        self._reporter.message("predict", f"{count} workers at {self._workers.address}")
+        self._reporter.message("predict", f"{count} workers at {address}")
         return self._client, count
 
     def __exit__(self, *error: object) -> None:
         self._client.close()
         if self._cluster is not None:
             self._cluster.close()
-
-
-def _library() -> Any:
-    try:
-        import dask
-        import distributed
-    except ImportError:
-        raise DependencyError(
-            "spreading a prediction over workers needs Dask",
-            mend='pip install "osteon[cluster]"',
-        ) from None
-    # Its remarks on workers that end slowly are for developers; what matters is told as an error.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    dask.config.set({"distributed.scheduler.allowed-failures": DEATHS - 1})
-    return distributed
 
 
 def own_threads(settings: PredictSettings, workers: Workers) -> PredictSettings:

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tifffile
 
 from osteon.errors import ExitCode, OutputError, UsageError
+from osteon.labels import BONE_PORES
+from osteon.model_file import Model, ModelSpec
+from osteon.networks import NetworkSpec
 from osteon.prediction import Store, work_area
 from osteon.settings import PredictSettings
 from osteon.workflows import predicting
 from osteon.workflows.predicting_backend import Opened
 
-from .faking import MODEL, FakeBackend, noise
-
 QUICK = PredictSettings(report=False)
+
+
+NETWORK = NetworkSpec("unet", "resnet18", 1, 3, (16, 16, 8, 8, 8))
+MODEL = Model(ModelSpec("test", NETWORK, BONE_PORES, "zscore", 1), {})
+
+
+@dataclass
+class FakeBackend:
+    """Labels by thresholds, and counts its inputs."""
+
+    bytes_per_pixel: int = 100
+    description: str = "fake"
+    seen: list[tuple[int, ...]] = field(default_factory=list)
+
+    def run(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        self.seen.append(batch.shape)
+        image = batch[:, 0]
+        return np.stack([0 * image, image + 0.5, 2 * image - 0.2], 1)
+
+    def labels(self, batch: npt.NDArray[np.float32]) -> npt.NDArray[np.uint8]:
+        return self.run(batch).argmax(1).astype(np.uint8)
+
+
+def noise(shape: tuple[int, int, int], seed: int) -> npt.NDArray[np.uint16]:
+    return np.random.default_rng(seed).integers(1, 60_000, shape).astype(np.uint16)
 
 
 class Killed(BaseException):
