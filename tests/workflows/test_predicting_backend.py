@@ -131,7 +131,7 @@ def test_a_fast_prediction_is_recorded_and_little_work_stays_exact(
     for speed in ("normal", "fast"):
         asked = settings.model_copy(update={"speed": speed})
         with (
-            pytest.warns(OsteonWarning, match="quantising is slower")
+            pytest.warns(OsteonWarning, match="would not save time")
             if speed == "fast"
             else (contextlib.nullcontext())
         ):

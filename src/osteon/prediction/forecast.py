@@ -25,23 +25,42 @@ def seconds_of_network(job: Job, slices: int) -> float:
         Seconds; a first guess, as other work on the machine and larger inputs change it.
     """
     rules, spec, plan = input_rules(job.spec.network), job.spec.network, job.plan
-    whole = job.seen.shape[-spec.dimensions :]
-    within = [
-        n if size is None else min(n, size)
-        for n, size in zip(
-            whole, (plan.depth, plan.tile, plan.tile)[-spec.dimensions :], strict=True
-        )
+    padded = rules.pad(np.broadcast_to(np.float32(0), extent_at_once(job))).shape
+    runs = plan.tiles * (job.seen.shape[0] if spec.dimensions == 2 else 1)
+    share = slices / job.volume.shape[0]
+    return seconds_per_voxel(job) * math.prod(padded) * runs * share
+
+
+def extent_at_once(job: Job) -> list[int]:
+    """Return the extent ([z,] y, x) of what goes through the network at once, before it is padded.
+
+    Args:
+        job: The prediction.
+    """
+    dimensions, plan = job.spec.network.dimensions, job.plan
+    sizes = (plan.depth, plan.tile, plan.tile)[-dimensions:]
+    whole = job.seen.shape[-dimensions:]
+    return [n if size is None else min(n, size) for n, size in zip(whole, sizes, strict=True)]
+
+
+def seconds_per_voxel(job: Job) -> float:
+    """Measure the pace of the network, by running it twice on a small input.
+
+    Args:
+        job: The prediction.
+
+    Returns:
+        Seconds a voxel of input.
+    """
+    rules, spec = input_rules(job.spec.network), job.spec.network
+    extent = [
+        min(n, most) for n, most in zip(extent_at_once(job), PROBE[spec.dimensions], strict=True)
     ]
-    padded = rules.pad(np.broadcast_to(np.float32(0), within)).shape
-    extent = [min(n, most) for n, most in zip(within, PROBE[spec.dimensions], strict=True)]
     small = rules.pad(np.zeros((1, spec.in_channels, *extent), np.float32))
     job.backend.run(small)
     start = time.perf_counter()
     job.backend.run(small)
-    taken = time.perf_counter() - start
-    runs = plan.tiles * (job.seen.shape[0] if spec.dimensions == 2 else 1)
-    share = slices / job.volume.shape[0]
-    return taken * math.prod(padded) / math.prod(small.shape[2:]) * runs * share
+    return (time.perf_counter() - start) / math.prod(small.shape[2:])
 
 
 def in_words(job: Job, seconds: float) -> str:
@@ -58,10 +77,15 @@ def in_words(job: Job, seconds: float) -> str:
         how = f"{plan.tiles} tiles a slice of at most {plan.tile} × {plan.tile} pixels"
     else:
         how = "whole slices"
-    return f"plan: {how}, {plan.memory / 2**20:.0f} MiB of memory, about {_duration(seconds)}"
+    return f"plan: {how}, {plan.memory / 2**20:.0f} MiB of memory, about {in_time(seconds)}"
 
 
-def _duration(seconds: float) -> str:
+def in_time(seconds: float) -> str:
+    """Write a time as a person reads it.
+
+    Args:
+        seconds: Its length.
+    """
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"

@@ -7,6 +7,7 @@ of the prediction, and the quantised network beside it, so that a later start go
 
 from __future__ import annotations
 
+import math
 import time
 import zlib
 from collections.abc import Mapping, Sequence
@@ -22,11 +23,12 @@ from osteon.backends import Backend
 from osteon.errors import OutputError, UsageError, warn
 from osteon.events import Reporter
 from osteon.intensity import sample_slices
-from osteon.prediction.forecast import seconds_of_network
+from osteon.prediction.forecast import extent_at_once, seconds_of_network
 from osteon.prediction.job import Job
 from osteon.prediction.plan import InputRules, input_rules
 from osteon.prediction.stopping import heed
 from osteon.prediction.store import Store
+from osteon.prediction.worth import Worth, worth
 
 Images = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.uint8]
@@ -39,11 +41,10 @@ PLACES, ONE_IN = {2: 12, 3: 3}, 3
 #: Extent of the samples, ([z,] y, x), and how many are taken of a slice: the one of highest
 #: contrast of some at random, and one at random.
 SAMPLE = {2: (320, 320), 3: (64, 64, 64)}
+SAMPLES = 2
 _TRIES = 8
 #: Inputs of a held-back slice (or slab of blocks) that are run; a whole slice is one.
 MOST_INPUTS = 9
-#: A prediction that full precision is done with in so many seconds is not quantised for.
-LITTLE_SECONDS = 30.0
 _FILE, _KEPT = "int8.xml", "fast"
 
 
@@ -67,6 +68,10 @@ class Fast:
         agreement: Share of equal labels in held-back slices; None where it was not measured.
         speed_up: How many times faster it was there.
         crc32: Checksum of the quantised network.
+        needed_seconds: What full precision was estimated to take; None where it was not.
+        saved_seconds: What int8 was estimated to save of it.
+        cost_seconds: What making and checking it was estimated to take.
+        spent_seconds: What that took; None where it was not done.
     """
 
     used: bool
@@ -74,6 +79,10 @@ class Fast:
     agreement: float | None = None
     speed_up: float | None = None
     crc32: int | None = None
+    needed_seconds: float | None = None
+    saved_seconds: float | None = None
+    cost_seconds: float | None = None
+    spent_seconds: float | None = None
 
 
 @dataclass
@@ -197,20 +206,42 @@ def _decide(
 ) -> Fast:
     if isinstance(quantiser, str):
         return Fast(False, quantiser)
-    left = sum(part.stop - part.start for part in store.missing())
-    needed = seconds_of_network(job, left)
-    if needed < LITTLE_SECONDS:
-        return Fast(False, f"full precision takes about {needed:.0f} s, quantising is slower")
     places = sample_slices(job.volume.shape[0], most=PLACES[job.spec.network.dimensions])
     if len(places) == 1:
         return Fast(False, "the scan has one slice, so that none can be held back")
+    pay = _worth(job, store, places)
+    reporter.message("predict", f"fast: {pay.in_words()}")
+    figures = {
+        "needed_seconds": round(pay.needed, 1),
+        "saved_seconds": round(pay.saved, 1),
+        "cost_seconds": round(pay.cost, 1),
+    }
+    if not pay.pays:
+        return Fast(False, f"it would not save time: {pay.in_words()}", **figures)
+    start = time.perf_counter()
     samples, chosen = _looked_at(job, places, reporter=reporter)
     try:
         with reporter.stage("quantise"):
             quantiser.make(samples, path)
     except UsageError as error:
-        return Fast(False, error.what)
-    return _compared(job, chosen, path=path, quantiser=quantiser, reporter=reporter)
+        return Fast(False, error.what, **figures)
+    found = _compared(job, chosen, path=path, quantiser=quantiser, reporter=reporter)
+    return replace(found, spent_seconds=round(time.perf_counter() - start, 1), **figures)
+
+
+def _worth(job: Job, store: Store, places: Sequence[int]) -> Worth:
+    left = sum(part.stop - part.start for part in store.missing())
+    held = len(places[1::ONE_IN])
+    dimensions = job.spec.network.dimensions
+    extent = zip(extent_at_once(job), SAMPLE[dimensions], strict=True)
+    one = math.prod(min(n, most) for n, most in extent)
+    return worth(
+        job,
+        seconds_of_network(job, left),
+        samples=SAMPLES * one * (len(places) - held),
+        places=held,
+        inputs=MOST_INPUTS,
+    )
 
 
 def _looked_at(
