@@ -60,6 +60,7 @@ def finish(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_killed_in_mid_way_in_int8(tmp_path: Path) -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)

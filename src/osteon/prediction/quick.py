@@ -211,22 +211,29 @@ def _decide(
         return Fast(False, "the scan has one slice, so that none can be held back")
     pay = _worth(job, store, places)
     reporter.message("predict", f"fast: {pay.in_words()}")
-    figures = {
-        "needed_seconds": round(pay.needed, 1),
-        "saved_seconds": round(pay.saved, 1),
-        "cost_seconds": round(pay.cost, 1),
-    }
+    estimate = replace(
+        Fast(False, f"it would not save time: {pay.in_words()}"),
+        needed_seconds=round(pay.needed, 1),
+        saved_seconds=round(pay.saved, 1),
+        cost_seconds=round(pay.cost, 1),
+    )
     if not pay.pays:
-        return Fast(False, f"it would not save time: {pay.in_words()}", **figures)
+        return estimate
     start = time.perf_counter()
     samples, chosen = _looked_at(job, places, reporter=reporter)
     try:
         with reporter.stage("quantise"):
             quantiser.make(samples, path)
     except UsageError as error:
-        return Fast(False, error.what, **figures)
+        return replace(estimate, why=error.what)
     found = _compared(job, chosen, path=path, quantiser=quantiser, reporter=reporter)
-    return replace(found, spent_seconds=round(time.perf_counter() - start, 1), **figures)
+    return replace(
+        found,
+        needed_seconds=estimate.needed_seconds,
+        saved_seconds=estimate.saved_seconds,
+        cost_seconds=estimate.cost_seconds,
+        spent_seconds=round(time.perf_counter() - start, 1),
+    )
 
 
 def _worth(job: Job, store: Store, places: Sequence[int]) -> Worth:
