@@ -144,3 +144,11 @@ def test_what_somebody_put_there_meanwhile_is_kept(
     assert out.read_bytes() == mine
     with pytest.raises(UsageError, match="had another settings"):
         predicting.predict([a], out=out, settings=PredictSettings(contiguous="no"))
+
+
+def test_resampling_is_asked_for_by_a_setting(tmp_path: Path, backend: FakeBackend) -> None:
+    a = scan(tmp_path, "a", 1)
+    asked = PredictSettings(report=False, resample=True)
+    with pytest.raises(UsageError, match="does not say what voxel sizes"):
+        predicting.predict([a], out=tmp_path / "labels.tif", settings=asked, voxel_size=10.0)
+    assert not work_area(tmp_path / "labels.tif").exists()

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import os
 import platform
+import warnings
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from osteon.backends import Backend
-from osteon.errors import InputError, OsteonError, UsageError
+from osteon.errors import InputError, OsteonError, OsteonWarning, UsageError
 from osteon.events import Reporter
 from osteon.files import parse_memory
 from osteon.formats import open_volume
@@ -98,11 +99,14 @@ def label_part(task: Task) -> tuple[int, int]:
     _check_alike(backend, task.backend)
     volume = sized(open_volume(task.scan), task.voxel_size)
     with Store.joined(task.area, shape=volume.shape, identity=task.identity) as store:
-        job = prepare(
-            models[0], volume, backend=backend, memory=parse_memory(task.settings.memory),
-            contiguous=task.settings.contiguous, resample=task.settings.resample,
-            reporter=Reporter(), store=store,
-        )  # fmt: skip
+        # What there is to warn of was told by the command that was given.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", OsteonWarning)
+            job = prepare(
+                models[0], volume, backend=backend, memory=parse_memory(task.settings.memory),
+                contiguous=task.settings.contiguous, resample=task.settings.resample,
+                reporter=Reporter(), store=store,
+            )  # fmt: skip
         keep_part(job, store, slice(*task.part))
     return task.part
 
