@@ -8,7 +8,8 @@ system's figure for it. Equal labels are counted against whole slices in fp32. T
 U-Net/ResNet-18 with one channel; without --model its weights are random, whose labels are near ties
 everywhere: shares of equal labels then say nothing of a fitted one. The scans are a simulated one
 and those of --scan. For each scan there is a table of ways, with the share of this machine's
-measured peak of matrix products in bf16 that their speed stands for, and what the whole command
+measured peak of matrix products in bf16 (a processor without it emulates them slowly: the share of
+the peak in fp32 stands beside) that their speed stands for, and what the whole command
 takes over the network's own time; the first scan is also measured with a third of its slices air,
 which are skipped or not, and for memory by the number of slices (the scan repeated).
 

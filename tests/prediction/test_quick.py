@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +19,6 @@ from osteon.prediction import (
     PredictionStopped,
     Store,
     context,
-    forecast,
     keeping,
     predict_kept,
     quick,
@@ -36,7 +33,6 @@ from .test_context import blobs
 from .test_kept import CASES, TWICE, Killed, Mortal
 
 SCAN = ArrayVolume(noise((14, 41, 53)))
-PAYS: Any = Worth.__dict__["pays"]
 
 
 @dataclass
@@ -201,55 +197,6 @@ def test_what_cannot_be_is_told_and_done_in_full_precision(
         np.testing.assert_array_equal(labels, whole(volume))
         assert found.fast is not None
         assert not found.fast.used
-
-
-@dataclass
-class Paced(FakeBackend):
-    """Takes so many seconds a voxel; the time is counted, not spent."""
-
-    clock: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(now=0.0))
-    pace: float = 1.0
-
-    def run(self, batch: Images) -> Images:
-        self.clock.now += self.pace * batch.size
-        return super().run(batch)
-
-
-@pytest.mark.parametrize(("pace", "pays"), [(2e-5, True), (5e-6, False)])
-def test_it_is_made_only_where_it_saves_more_than_it_costs(
-    pace: float, pays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Worth, "pays", property(PAYS.fget))
-    paced = Paced(pace=pace)
-    monkeypatch.setattr(forecast, "time", SimpleNamespace(perf_counter=lambda: paced.clock.now))
-    int8, volume = Int8(), ArrayVolume(noise((400, 41, 53)))
-    told: list[str] = []
-    reporter = Reporter(lambda event: told.append(event.message or ""))
-    warned = (
-        contextlib.nullcontext()
-        if pays
-        else pytest.warns(OsteonWarning, match="would not save time.*may save 3.9 s.*about 6.6 s")
-    )
-    with warned:
-        _, found = start(
-            int8,
-            tmp_path,
-            volume=volume,
-            full=Timed(paced, int8, 0.0, 1.0),
-            reporter=reporter,
-            monkeypatch=monkeypatch,
-        )
-    assert int8.made == pays
-    assert found.fast is not None
-    # Slices of 41 × 53 are padded to 64 × 64; int8 is expected to be 1.9 times as fast.
-    needed = 400 * 64 * 64 * pace
-    # 8 slices with two samples each; 4 held back, and one more run, by both.
-    voxels = 3 * 2 * 8 * 41 * 53 + 5 * (1 + 1 / 1.9) * 41 * 53
-    assert found.fast.needed_seconds == pytest.approx(needed, abs=0.06)
-    assert found.fast.saved_seconds == pytest.approx(needed * 0.9 / 1.9, abs=0.06)
-    assert found.fast.cost_seconds == pytest.approx(6 + voxels * pace, abs=0.06)
-    assert (found.fast.spent_seconds is not None) == pays
-    assert any("int8 may save" in text for text in told)
 
 
 def test_without_speed_nothing_is_looked_at(tmp_path: Path) -> None:
