@@ -128,7 +128,8 @@ def tell(volume: Volume, likeness: Likeness, *, reporter: Reporter) -> None:
         warn(
             "grey-values-outside-training",
             f"the scan's grey values lie outside what the model was fitted to: {likeness.why} (the "
-            f"grey window, the contrast or much more of something in view). {FINE_TUNE.capitalize()}",
+            "grey window, the contrast or much more of something in view). "
+            f"{FINE_TUNE.capitalize()}",
             where=volume.path,
         )
     elif likeness.grey == UNKNOWN:
