@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from osteon.prediction.job import Job
 from osteon.prediction.plan import input_rules
+from osteon.prediction.running import Job
 
 #: Extent of what is measured: (y, x) in 2D, (z, y, x) in 3D. Larger inputs take as long a voxel.
 PROBE = {2: (256, 256), 3: (64, 64, 64)}
@@ -40,7 +40,9 @@ def seconds_of_network(job: Job, slices: int) -> float:
     job.backend.run(small)
     taken = time.perf_counter() - start
     runs = plan.tiles * (job.seen.shape[0] if spec.dimensions == 2 else 1)
-    share = slices / job.volume.shape[0]
+    share = slices / job.volume.shape[0] * job.wanted.axes
+    if job.air is not None and job.air.skip:
+        share *= 1 - (job.air.saving or 0)
     return taken * math.prod(padded) / math.prod(small.shape[2:]) * runs * share
 
 
