@@ -40,7 +40,7 @@ LEAST_SAVING = 0.05
 MARGINS = (32, 64, 128)
 #: Slices whose labels are compared with those of what is cut out of them, and the share of its
 #: voxels that must agree.
-COMPARED, AGREEMENT = 2, 0.9999
+COMPARED, AGREEMENT = 2, 0.999
 #: Seed of the random choice.
 SEED = 5
 _T = TypeVar("_T")

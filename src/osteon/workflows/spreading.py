@@ -25,6 +25,7 @@ from osteon.model_file import Model, load_model
 from osteon.prediction import Elsewhere, Store, keep_part, prepare
 from osteon.settings import PredictSettings
 from osteon.workflows.opening import open_network, sized
+from osteon.workflows.predicting_beside import wanted_of
 
 #: Parts that each worker gets, so that one that is slow does not keep the others waiting ...
 PARTS_PER_WORKER = 6
@@ -105,10 +106,14 @@ def label_part(task: Task) -> tuple[int, int]:
     models, backend = _network(task.models, task.settings)
     _check_alike(backend, task.backend)
     volume = sized(open_volume(task.scan), task.voxel_size)
-    with Store.joined(task.area, shape=volume.shape, identity=task.identity) as store:
+    wanted = wanted_of(task.settings)
+    layers = wanted.layers(len(models[0].spec.labels))
+    with Store.joined(
+        task.area, shape=volume.shape, identity=task.identity, layers=layers
+    ) as store:
         job = prepare(
             models[0], volume, backend=backend, memory=parse_memory(task.settings.memory),
-            contiguous=task.settings.contiguous, reporter=Reporter(), store=store,
+            contiguous=task.settings.contiguous, wanted=wanted, reporter=Reporter(), store=store,
         )  # fmt: skip
         keep_part(job, store, slice(*task.part))
     return task.part
