@@ -204,6 +204,7 @@ def _decide(
     places = sample_slices(job.volume.shape[0], most=PLACES[job.spec.network.dimensions])
     if len(places) == 1:
         return Fast(False, "the scan has one slice, so that none can be held back")
+    job = replace(job, air=None)  # what is compared may be air: it is run as the rest is
     samples, chosen = _looked_at(job, places, reporter=reporter)
     try:
         with reporter.stage("quantise"):
