@@ -96,10 +96,10 @@ def test_killed_while_they_are_put_in_place(
     scan(tmp_path, "a", 1)
     predict(tmp_path)
     expected = contents(tmp_path)
-    for path in (tmp_path / "labels.npy", record_path(tmp_path / "labels.npy")):
-        path.unlink()
-    for name in NAMES:
-        (tmp_path / name).rename(tmp_path / f"was-{name}")
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    for path in tmp_path.glob("labels.npy*"):
+        path.rename(aside / path.name)
     with monkeypatch.context() as patched:
         if moment == "labels":  # probabilities and uncertainty are in place, the labels are not
             patched.setattr("osteon.prediction.engine._write", dies)
