@@ -80,14 +80,12 @@ SLICE_BY_SLICE = (
 
 
 def contents(folder: Path, name: str) -> dict[str, bytes]:
-    """The bytes of what was written, but for records and the times in them."""
-    files = [p for p in sorted(folder.glob(f"{name}*")) if p.is_dir() or p.suffix == ".tif"]
-    found = {}
-    for path in files:
-        for file in [path] if path.is_file() else sorted(path.rglob("c/**/*")):
+    """The labels, and the bytes of all chunks beside them."""
+    found = {"labels": tifffile.imread(folder / name).tobytes()}
+    for path in folder.glob(f"{name}.*.zarr"):
+        for file in path.rglob("c/**/*"):
             if file.is_file():
-                key = str(file.relative_to(folder)).removeprefix(name)
-                found[key] = file.read_bytes()
+                found[str(file.relative_to(folder)).removeprefix(name)] = file.read_bytes()
     return found
 
 
