@@ -79,6 +79,48 @@ SLICE_BY_SLICE = (
 )
 
 
+def contents(folder: Path, name: str) -> dict[str, bytes]:
+    """The labels, and the bytes of all chunks beside them."""
+    found = {"labels": tifffile.imread(folder / name).tobytes()}
+    for path in folder.glob(f"{name}.*.zarr"):
+        for file in path.rglob("c/**/*"):
+            if file.is_file():
+                found[str(file.relative_to(folder)).removeprefix(name)] = file.read_bytes()
+    return found
+
+
+@pytest.mark.slow
+def test_killed_with_three_axes_and_probabilities_it_comes_to_the_same_bytes(
+    run: Path, tmp_path: Path
+) -> None:
+    scan, rng = tmp_path / "scan.tif", np.random.default_rng(3)
+    tifffile.imwrite(scan, rng.integers(1, 255, (37, 41, 43), dtype=np.uint8))
+    asked = ("axes=3", "probabilities=yes", "uncertainty=yes", "contiguous=yes", "report=no")
+    fixed = [w for item in ("precision=fp32", "threads=1", *asked) for w in ("--set", item)]
+    words = ["predict", scan, "--model", run / "model.safetensors", *fixed, "--out"]
+    code = f"from osteon.prediction import sides; sides.CHUNK = 8; {SLICE_BY_SLICE}"
+    command = [sys.executable, "-c", code]
+    command += [str(word) for word in (*words, tmp_path / "out.tif")]
+    area = tmp_path / ".out.tif.osteon-part"
+    # Files: 6 of the pass across y, 6 across x, then 37 slices.
+    for moment in (1, int(rng.integers(3, 12)), int(rng.integers(14, 40)), 48):
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            while process.poll() is None:
+                if len([*area.glob("side-*"), *area.glob("labels-*.z")]) >= moment:
+                    break
+                time.sleep(0.001)
+            process.kill()
+            _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == -signal.SIGKILL, said
+    for name in ("out.tif", "unbroken.tif"):
+        ran = call(*words, tmp_path / name)
+        assert ran.code == 0, ran.err
+    assert not list(tmp_path.glob(".*"))
+    broken, unbroken = (contents(tmp_path, name) for name in ("out.tif", "unbroken.tif"))
+    assert len(broken) >= 3
+    assert broken == unbroken
+
+
 def test_a_killed_prediction_goes_on_to_the_same_labels(run: Path, tmp_path: Path) -> None:
     scan = tmp_path / "scan.tif"
     rng = np.random.default_rng(1)

@@ -21,6 +21,7 @@ from osteon.prediction.features import Features
 from osteon.prediction.job import Decisions
 from osteon.prediction.likeness import compare
 from osteon.prediction.scale import choose_scale, resampled_to
+from osteon.prediction.wanted import Wanted
 from osteon.volume import Array, ArrayVolume, Geometry, Volume
 
 from .faking import EDGES, NETWORK, PLENTY, SPEC, FakeBackend, MemoryWriter, threshold, zscored
@@ -163,7 +164,7 @@ def told_by(
     with Store(folder, shape=volume.shape, identity={}) as store:
         found = predict_kept(
             chosen, volume, store, open_target=lambda: Entered(writer),  # type: ignore[arg-type,return-value]
-            backend=full or backend(mode), memory=memory, resample=resample,  # type: ignore[arg-type]
+            backend=full or backend(mode), memory=memory, wanted=Wanted(resample=resample),  # type: ignore[arg-type]
             measure=False, reporter=Reporter(listen),
         )  # fmt: skip
     return writer.array, found, messages

@@ -18,6 +18,7 @@ from osteon.prediction import (
     Predicted,
     PredictionStopped,
     Store,
+    Wanted,
     context,
     keeping,
     predict_kept,
@@ -27,7 +28,8 @@ from osteon.prediction import plan as plan_module
 from osteon.prediction.worth import Worth
 from osteon.volume import Array, ArrayVolume, Volume
 
-from .faking import MODEL, PLENTY, FakeBackend, Images, MemoryWriter, noise, threshold
+from .faking import MODEL, PLENTY, FakeBackend, Images, MemoryWriter, noise, run, threshold
+from .test_air import fake, tube
 from .test_context import Fake as LookingTwice
 from .test_context import blobs
 from .test_kept import CASES, TWICE, Killed, Mortal
@@ -106,6 +108,7 @@ def start(
     reporter: Reporter | None = None,
     contiguous: str = "no",
     memory: int = PLENTY,
+    wanted: Wanted | None = None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> tuple[Array, Predicted]:
     if isinstance(int8, Int8):
@@ -117,7 +120,7 @@ def start(
         found = predict_kept(
             model, volume, store, open_target=lambda: Entered(writer),  # type: ignore[arg-type,return-value]
             backend=full or FakeBackend(), memory=memory, contiguous=contiguous,  # type: ignore[arg-type]
-            measure=False, quantiser=int8, reporter=reporter,  # type: ignore[arg-type]
+            measure=False, quantiser=int8, wanted=wanted, reporter=reporter,  # type: ignore[arg-type]
         )  # fmt: skip
     return writer.array, found
 
@@ -354,3 +357,23 @@ def test_what_is_looked_at_does_not_count_as_doubt(
             counted.append(sum(note["maybe"] for note in store.notes()))
         assert int8.made == (way == "int8")
     assert counted[0] == counted[1] > 0
+
+
+def test_slices_of_air_are_looked_at_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = tube((23, 197, 211))[:14]
+    scan[3:] = scan[12:13]  # so that all slices that are held back are skipped
+    int8 = Int8(kind=fake)  # type: ignore[arg-type]
+    full = Timed(fake(), int8, 0.0, 1.0)
+    skip = Wanted(skip_air=True)
+    labels, found = start(
+        int8, tmp_path, volume=ArrayVolume(scan), full=full, wanted=skip, monkeypatch=monkeypatch
+    )
+    assert found.air is not None
+    assert found.air["skip"]
+    assert found.fast is not None
+    assert found.fast.used
+    assert found.fast.agreement == 1
+    expected, _ = run(scan, fake())
+    np.testing.assert_array_equal(labels, expected)

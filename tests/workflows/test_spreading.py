@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 import pytest
 import tifffile
+import zarr
 
 from osteon import workflows
 from osteon.errors import InputError, UsageError
@@ -126,6 +127,36 @@ def test_a_stop_keeps_what_workers_have_finished(folder: Path, alone: np.ndarray
     area = work_area(folder / "stopped.npy")
     assert list(area.glob("labels-*.z"))
     np.testing.assert_array_equal(predict(folder, "stopped.npy"), alone)  # goes on alone
+
+
+def test_a_worker_gives_probabilities_and_three_axes_as_the_command_alone(
+    folder: Path, tmp_path: Path
+) -> None:
+    network = NetworkSpec(
+        architecture="unet",
+        encoder="tu-lcnet_035",
+        in_channels=1,
+        classes=3,
+        decoder_channels=(16, 16, 8, 8, 8),
+    )
+    spec = ModelSpec("flat", network, BONE_PORES, "zscore", 1)
+    save_model(tmp_path / "flat.safetensors", Model(spec, build_network(network).state_dict()))
+    asked = {"axes": 3, "probabilities": True, "uncertainty": True, "contiguous": "yes"}
+    chosen = settings().model_copy(update=asked)
+    found = []
+    for name, workers in (("one.npy", Workers(1)), ("none.npy", None)):
+        (run,) = workflows.predict(
+            [folder / "scan.tif"],
+            model=tmp_path / "flat.safetensors",
+            out=tmp_path / name,
+            settings=chosen,
+            workers=workers,
+        )
+        odds = zarr.open_group(run.beside["probabilities"], mode="r")["0"][:]
+        doubt = open_volume(run.beside["uncertainty"]).read(slice(None))
+        found.append(np.concatenate([np.load(tmp_path / name)[np.newaxis], odds, doubt[None]]))
+    np.testing.assert_array_equal(*found)
+    assert found[0].shape == (5, DEPTH, 70, 90)
 
 
 @pytest.mark.parametrize(

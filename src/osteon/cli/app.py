@@ -235,6 +235,8 @@ def predict(
             total = sum(run.predicted.voxels.values())
             shares = ", ".join(f"{k} {v / total:.1%}" for k, v in run.predicted.voxels.items())
             console.say(f"labels: {run.labels} ({shares}; {run.predicted.seconds:.1f} s)")
+            for name, path in run.beside.items():
+                console.say(f"{name}: {path}")
             if run.report is not None:
                 console.say(f"report: {run.report}")
         console.code = predicting.exit_code(runs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from osteon.volume import Access, Array, Geometry, Volume, VolumeWriter
 
 _MARKS = ("zarr.json", ".zgroup", ".zarray", ".zattrs")
 _OWN = "osteon"  # attribute that holds osteon's document
-_VERSION = "0.5"
+OME_VERSION = "0.5"
 _CHUNK = 256
 _CHUNK_DEPTH = 16
 _OPAQUE = 255
@@ -221,19 +220,37 @@ class ZarrWriter(PartWriter):
         self._flush()
 
 
-def _attributes(request: WriteRequest) -> dict[str, Any]:
-    geometry = request.meta.geometry
-    axes = [
+def space_axes(geometry: Geometry) -> list[dict[str, str]]:
+    """Return the axes z, y and x as OME-Zarr describes them.
+
+    Args:
+        geometry: Says whether voxel sizes are known.
+    """
+    return [
         {"name": name, "type": "space"} | ({} if size is None else {"unit": "micrometer"})
         for name, size in zip("zyx", geometry.voxel_size, strict=True)
     ]
-    transforms: list[Mapping[str, Any]] = [
+
+
+def space_transforms(geometry: Geometry) -> list[dict[str, Any]]:
+    """Return the transformations of z, y and x as OME-Zarr describes them.
+
+    Args:
+        geometry: Voxel size and origin.
+    """
+    transforms: list[dict[str, Any]] = [
         {"type": "scale", "scale": [1.0 if s is None else s for s in geometry.voxel_size]}
     ]
     if geometry.known:
         transforms.append({"type": "translation", "translation": list(geometry.origin)})
+    return transforms
+
+
+def _attributes(request: WriteRequest) -> dict[str, Any]:
+    geometry = request.meta.geometry
+    axes, transforms = space_axes(geometry), space_transforms(geometry)
     ome: dict[str, Any] = {
-        "version": _VERSION,
+        "version": OME_VERSION,
         "multiscales": [
             {
                 "name": os.path.splitext(request.path.name)[0],
@@ -249,7 +266,7 @@ def _attributes(request: WriteRequest) -> dict[str, Any]:
 
 def _image_label(labels: LabelScheme) -> dict[str, Any]:
     return {
-        "version": _VERSION,
+        "version": OME_VERSION,
         "colors": [
             {"label-value": c.value, "rgba": [*c.colour, _OPAQUE if c.value else 0]}
             for c in labels.classes

@@ -10,16 +10,25 @@ from __future__ import annotations
 from osteon.prediction.averaging import AveragedBackend, check_together
 from osteon.prediction.checks import check_ranges
 from osteon.prediction.cleanup import CleanUp, plan_cleanup
-from osteon.prediction.engine import Elsewhere, Predicted, keep_part, predict, predict_kept
+from osteon.prediction.engine import (
+    Beside,
+    Elsewhere,
+    Predicted,
+    keep_part,
+    predict,
+    predict_kept,
+)
 from osteon.prediction.job import prepare
 from osteon.prediction.likeness import with_grey_values_of_all
 from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
 from osteon.prediction.stopping import PredictionStopped
 from osteon.prediction.store import Store, work_area
+from osteon.prediction.wanted import Wanted
 
 __all__ = [
     "HALO",
     "AveragedBackend",
+    "Beside",
     "CleanUp",
     "ContextPlan",
     "Elsewhere",
@@ -27,6 +36,7 @@ __all__ = [
     "Predicted",
     "PredictionStopped",
     "Store",
+    "Wanted",
     "check_ranges",
     "check_together",
     "keep_part",

@@ -122,21 +122,30 @@ def check_features(volume: Volume, features: Features) -> None:
         )
 
 
-def warn_of_tiles(volume: Volume, spec: ModelSpec, plan: PredictPlan) -> None:
+def warn_of_tiles(
+    volume: Volume, spec: ModelSpec, plan: PredictPlan, *, agreement: float | None = None
+) -> None:
     """Warn where a network that sees its whole input gets a scan in parts.
 
     Args:
         volume: The scan.
         spec: The model.
         plan: How the scan goes through the network.
+        agreement: Share of voxels around the edges of parts that neighbouring parts label alike.
     """
     if not spec.network.global_context or plan.whole:
         return
     part, whole = ("blocks", "the whole scan") if plan.depth else ("tiles", "whole slices")
+    measured = (
+        ""
+        if agreement is None
+        else f" (neighbouring {part} label {1 - agreement:.2%} of the voxels around their common "
+        "edge differently; there they are blended)"
+    )
     warn(
         "global-context-in-tiles",
         f"the network ({spec.network.architecture}) labels a voxel by all that it is given, and "
         f"the scan goes through it in {part}: labels can differ from those of {whole}, most of all "
-        f"at the edges of {part}; more memory makes them larger",
+        f"at the edges of {part}{measured}; more memory makes them larger",
         where=volume.path,
     )

@@ -7,7 +7,7 @@ slice. Else each slice has a coarse pass of its own. See :mod:`osteon.networks.c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from osteon.backends import Backend
 from osteon.coarse import averaging, between
-from osteon.errors import warn
+from osteon.errors import OutputError, warn
 from osteon.events import Reporter
 from osteon.intensity import Statistics
 from osteon.networks.context import BACKGROUND
@@ -102,7 +102,7 @@ def slice_context(
     Returns:
         Gives the context of a slice from its grey values.
     """
-    grid = _InPlane(shape, plan)
+    grid = _InPlane.of(plan, shape)
     doubt = doubt or Doubt()
 
     def context(_: int, image: Image) -> Image:
@@ -147,8 +147,7 @@ def scan_context(
         PredictionStopped: If it was asked to stop.
     """
     reporter = reporter or Reporter()
-    depth, height, width = seen.shape
-    grid = _InPlane((height, width), plan)
+    grid = _InPlane.of(plan, seen.shape[1:])
     found = store.kept_array(_KEPT) if store else None
     if found is None:
         small = _reduced(seen, statistics, plan, grid=grid, reporter=reporter)
@@ -156,11 +155,51 @@ def scan_context(
         (doubt or Doubt()).add(found)
         if store:
             store.keep_array(_KEPT, found)
-    inside = found
-    first, way = between(depth, size=plan.shape[0], factor=plan.depth_factor)
+    return seen_across(0, seen.shape, plan, found)
+
+
+def kept_context(store: Store) -> Image:
+    """Return what the coarse pass of a scan has found, from its work area.
+
+    Args:
+        store: The work area.
+
+    Raises:
+        OutputError: If it is gone.
+    """
+    found = store.kept_array(_KEPT)
+    if found is None:
+        raise OutputError(
+            "the outcome of the coarse pass is gone from the work area",
+            where=store.folder,
+            mend="begin anew with --overwrite",
+        )
+    return found
+
+
+def seen_across(
+    axis: int, shape: tuple[int, int, int], plan: ContextPlan, inside: Image
+) -> Context:
+    """Return the context of slices across an axis.
+
+    Args:
+        axis: The axis, of (z, y, x).
+        shape: (z, y, x) of the scan as the network sees it.
+        plan: The coarse grid.
+        inside: What the coarse pass found (z, y, x), on that grid.
+
+    Returns:
+        Gives the context of a slice, (the other two axes), by its index.
+    """
+    factors = plan.depth_factor, plan.factor, plan.factor
+    axes = list(zip(shape, plan.shape, factors, strict=True))
+    n, size, factor = axes.pop(axis)
+    grid = _InPlane(axes)
+    planes = np.moveaxis(inside, axis, 0)
+    first, way = between(n, size=size, factor=factor)
 
     def context(z: int, _: Image) -> Image:
-        before, after = inside[first[z]], inside[min(first[z] + 1, len(inside) - 1)]
+        before, after = planes[first[z]], planes[min(first[z] + 1, len(planes) - 1)]
         return 2 * grid.enlarge(before + way[z] * (after - before)) - 1
 
     return context
@@ -190,11 +229,17 @@ def _seen_coarsely(
 class _InPlane:
     """From the pixels of a slice to those of the coarse grid, and back."""
 
-    def __init__(self, shape: tuple[int, int], plan: ContextPlan):
-        self._whole = plan.factor == 1
-        axes = list(zip(shape, plan.shape[1:], strict=True))
-        self._averages = [averaging(n, size=size, factor=plan.factor) for n, size in axes]
-        self._places = [between(n, size=size, factor=plan.factor) for n, size in axes]
+    def __init__(self, axes: Sequence[tuple[int, int, float]]):
+        """Take length, coarse length and factor of both axes."""
+        self._whole = all(factor == 1 for _, _, factor in axes)
+        self._averages = [averaging(n, size=size, factor=factor) for n, size, factor in axes]
+        self._places = [between(n, size=size, factor=factor) for n, size, factor in axes]
+
+    @classmethod
+    def of(cls, plan: ContextPlan, shape: Sequence[int]) -> _InPlane:
+        """Lay it over slices (y, x) of a scan."""
+        pairs = zip(shape, plan.shape[1:], strict=True)
+        return cls([(n, size, plan.factor) for n, size in pairs])
 
     def reduce(self, image: Image) -> Image:
         if self._whole:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from osteon.backends import Backend
+from osteon.errors import UsageError
 from osteon.events import Reporter
 from osteon.intensity import Statistics
 from osteon.labels import IGNORE
@@ -20,15 +22,35 @@ from osteon.prediction.cleanup import CleanUp
 from osteon.prediction.contiguity import Contiguity
 from osteon.prediction.features import Features
 from osteon.prediction.forecast import in_words, seconds_of_network
-from osteon.prediction.job import Job, prepare
+from osteon.prediction.job import prepare
 from osteon.prediction.keeping import Keeper
 from osteon.prediction.likeness import Likeness
 from osteon.prediction.plan import PredictPlan
 from osteon.prediction.quick import Fast, Quantises, quicken
+from osteon.prediction.running import Job
 from osteon.prediction.scale import ScaleChoice, Slabs
 from osteon.prediction.stopping import heed
 from osteon.prediction.store import Store
+from osteon.prediction.turning import run_sides, with_sides
+from osteon.prediction.wanted import Wanted
 from osteon.volume import Volume, VolumeWriter
+
+
+class Beside(Protocol):
+    """Takes what is kept beside the labels; as a context manager it puts it in place when whole."""
+
+    def write(self, z: int, layers: npt.NDArray[np.uint8]) -> None:
+        """Take the layers (layer, y, x) of a slice, in ascending order."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
 
 #: Has missing ranges of slices labelled into a store by other processes: gives each part when it is
 #: finished, in any order, and None now and then.
@@ -52,6 +74,8 @@ class Predicted:
         likeness: How the scan compares with those that the model was fitted to.
         fast: Whether int8 was used, and why; None where it was not asked for.
         cleanup: What was tidied, by class; None if nothing was asked for.
+        air: Whether air was skipped, why, how it was audited, and the share of the voxels that was
+            ``skipped``; None where that was not asked for.
     """
 
     voxels: dict[str, int]
@@ -66,6 +90,7 @@ class Predicted:
     likeness: Likeness | None = None
     fast: Fast | None = None
     cleanup: dict[str, Any] | None = None
+    air: dict[str, Any] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible description."""
@@ -82,6 +107,7 @@ class Predicted:
             "likeness": None if self.likeness is None else self.likeness.as_dict(),
             "fast": None if self.fast is None else asdict(self.fast),
             "cleanup": self.cleanup,
+            "air": self.air,
         }
 
 
@@ -93,7 +119,7 @@ def predict(
     backend: Backend,
     memory: int,
     contiguous: str = "auto",
-    resample: bool = False,
+    wanted: Wanted | None = None,
     reporter: Reporter | None = None,
 ) -> Predicted:
     """Segment a scan: slice by slice (2D, 2.5D) or slab by slab (3D).
@@ -110,8 +136,8 @@ def predict(
         memory: Memory for activations and slices in flight, in bytes.
         contiguous: Whether neighbouring slices are neighbours in space (``yes``, ``no``; ``auto``:
             judged from the image). Only models with a context ask.
-        resample: Bring a scan outside of the voxel sizes (or below the thickness of bone in pixels)
-            of the fit to the nearest inside; see :func:`osteon.prediction.scale.resampled_to`.
+        wanted: Whether air may be skipped and the scan resampled; what is beside labels needs
+            :func:`predict_kept`.
         reporter: Told of the progress.
 
     Returns:
@@ -127,8 +153,10 @@ def predict(
     """
     reporter = reporter or Reporter()
     start = time.monotonic()
+    if wanted and wanted.logits:
+        raise UsageError("probabilities and three axes need a work area (predict_kept)")
     job = prepare(
-        model, volume, backend=backend, memory=memory, contiguous=contiguous, resample=resample,
+        model, volume, backend=backend, memory=memory, contiguous=contiguous, wanted=wanted,
         reporter=reporter,
     )  # fmt: skip
     depth = volume.shape[0]
@@ -145,7 +173,8 @@ def predict_kept(  # noqa: PLR0913
     backend: Backend,
     memory: int,
     contiguous: str = "auto",
-    resample: bool = False,
+    wanted: Wanted | None = None,
+    open_beside: Callable[[], Beside] | None = None,
     measure: bool = True,
     elsewhere: Elsewhere | None = None,
     quantiser: Quantises | str | None = None,
@@ -166,7 +195,8 @@ def predict_kept(  # noqa: PLR0913
         backend: The model's network, ready to run.
         memory: As for :func:`predict`.
         contiguous: As for :func:`predict`.
-        resample: As for :func:`predict`.
+        wanted: What is to be given, and how much is done for it.
+        open_beside: Opens what takes the layers beside the labels, where some are wanted.
         measure: Whether to run the network on a small input first, to tell the plan with its time.
         elsewhere: Has parts labelled into the same store by other processes; None: it is done here.
         quantiser: Where speed is asked for: makes the int8 network, or why there can be none.
@@ -183,7 +213,7 @@ def predict_kept(  # noqa: PLR0913
     reporter = reporter or Reporter()
     start = time.monotonic()
     job = prepare(
-        model, volume, backend=backend, memory=memory, contiguous=contiguous, resample=resample,
+        model, volume, backend=backend, memory=memory, contiguous=contiguous, wanted=wanted,
         reporter=reporter, store=store,
     )  # fmt: skip
     fast = None
@@ -192,18 +222,46 @@ def predict_kept(  # noqa: PLR0913
     left = sum(part.stop - part.start for part in store.missing())
     if measure and left:
         reporter.message("predict", in_words(job, seconds_of_network(job, left)))
+    if left:
+        run_sides(job, store, memory=memory, reporter=reporter)
+        job = with_sides(job, store)
     if elsewhere is None:
         _keep_missing(job, store, reporter=reporter)
     else:
         _wait_for_missing(job, store, elsewhere, reporter=reporter)
     for note in store.notes():
-        job.doubt.count(note)
-    depth = volume.shape[0]
-    with open_target() as writer:
-        slices = _tidied(store, cleanup, reporter=reporter)
-        counts = _write(slices, writer, depth=depth, reporter=reporter, stage="write")
+        job.count(note)
+    counts = _hand_over(
+        job, store, cleanup, open_target=open_target, open_beside=open_beside, reporter=reporter
+    )
     tidied = cleanup.as_dict() if cleanup else None
     return replace(_outcome(job, counts, since=start), fast=fast, cleanup=tidied)
+
+
+def _hand_over(
+    job: Job,
+    store: Store,
+    cleanup: CleanUp | None,
+    *,
+    open_target: Callable[[], VolumeWriter],
+    open_beside: Callable[[], Beside] | None,
+    reporter: Reporter,
+) -> npt.NDArray[np.int64]:
+    """Write what is finished: what is beside the labels first, which are the mark of a whole."""
+    depth = store.shape[0]
+    if job.wanted.beside and open_beside is not None:
+        with (
+            reporter.stage("write beside", total=depth, unit="slice") as progress,
+            open_beside() as beside,
+        ):
+            for z, stack in store.stacks():
+                beside.write(z, stack[1:])
+                progress.advance()
+                if z + 1 < depth:
+                    heed(reporter, f"{z + 1} of {depth} slices", where=job.volume.path, kept=True)
+    with open_target() as writer:
+        slices = _tidied(store, cleanup, reporter=reporter)
+        return _write(slices, writer, depth=depth, reporter=reporter, stage="write")
 
 
 def _tidied(store: Store, cleanup: CleanUp | None, *, reporter: Reporter) -> Slabs:
@@ -230,10 +288,10 @@ def _done_before(missing: Sequence[slice], depth: int, *, reporter: Reporter) ->
 
 def _kept(job: Job, keeper: Keeper, part: slice) -> Generator[int, None, None]:
     """Label a part into the store; gives the number of slices of each slab."""
-    with closing(job.labels(part)) as slabs:
-        for z, labels in slabs:
-            keeper.add(z, labels, note=job.doubt.taken())
-            yield labels.shape[0]
+    with closing(job.results(part)) as slabs:
+        for z, stacks in slabs:
+            keeper.add(z, stacks, note=job.taken())
+            yield stacks.shape[0]
 
 
 def _keep_missing(job: Job, store: Store, *, reporter: Reporter) -> None:
@@ -258,13 +316,14 @@ def keep_part(job: Job, store: Store, part: slice) -> None:
     """Label what is not finished yet of a part, into the store.
 
     Args:
-        job: The scan, decided by the store's decisions.
+        job: The scan, decided by the store's decisions; passes along other axes are finished.
         store: Where the labels go.
         part: Slices.
 
     Raises:
         OsteonError: As :func:`predict`.
     """
+    job = with_sides(job, store)
     with Keeper(store) as keeper:
         for gap in store.missing():
             own = slice(max(gap.start, part.start), min(gap.stop, part.stop))
@@ -305,7 +364,15 @@ def _outcome(job: Job, counts: npt.NDArray[np.int64], *, since: float) -> Predic
         decided.features,
         decided.scale,
         decided.likeness,
+        air=_air(job),
     )
+
+
+def _air(job: Job) -> dict[str, Any] | None:
+    if job.air is None:
+        return None
+    share = job.skipped.share if job.air.skip else 0.0
+    return {**asdict(job.air), "skipped": round(share, 6)}
 
 
 def _write(

@@ -7,8 +7,8 @@ import time
 
 import numpy as np
 
-from osteon.prediction.job import Job
 from osteon.prediction.plan import input_rules
+from osteon.prediction.running import Job
 
 #: Extent of what is measured: (y, x) in 2D, (z, y, x) in 3D. Larger inputs take as long a voxel.
 PROBE = {2: (256, 256), 3: (64, 64, 64)}
@@ -27,7 +27,9 @@ def seconds_of_network(job: Job, slices: int) -> float:
     rules, spec, plan = input_rules(job.spec.network), job.spec.network, job.plan
     padded = rules.pad(np.broadcast_to(np.float32(0), extent_at_once(job))).shape
     runs = plan.tiles * (job.seen.shape[0] if spec.dimensions == 2 else 1)
-    share = slices / job.volume.shape[0]
+    share = slices / job.volume.shape[0] * job.wanted.axes
+    if job.air is not None and job.air.skip:
+        share *= 1 - (job.air.saving or 0)
     return seconds_per_voxel(job) * math.prod(padded) * runs * share
 
 

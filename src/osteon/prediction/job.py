@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from osteon.backends import Backend
 from osteon.events import Reporter
 from osteon.intensity import Statistics, statistics
 from osteon.model_file import Model, ModelSpec
-from osteon.prediction.blocks import run_blocks
+from osteon.prediction.air import Air
+from osteon.prediction.auditing import decide_air
 from osteon.prediction.checks import (
     check_features,
     check_known,
@@ -29,19 +29,13 @@ from osteon.prediction.plan import (
     plan_from_dict,
     plan_prediction,
 )
-from osteon.prediction.scale import (
-    ScaleChoice,
-    Slabs,
-    as_seen,
-    axes_back,
-    check_scale,
-    choose_scale,
-    labels_back,
-    resampled_to,
-)
-from osteon.prediction.slices import run_slices
+from osteon.prediction.running import Job
+from osteon.prediction.scale import ScaleChoice, as_seen, check_scale, choose_scale, resampled_to
+from osteon.prediction.seams import measure_seams
+from osteon.prediction.sides import check_axes, check_neighbours
 from osteon.prediction.store import Store
-from osteon.resampling import ResampledVolume, resampled_axes
+from osteon.prediction.wanted import Wanted
+from osteon.resampling import resampled_axes
 from osteon.volume import Volume
 
 
@@ -90,69 +84,6 @@ class Decisions:
         )
 
 
-@dataclass(frozen=True)
-class Job:
-    """A scan that is ready to be labelled.
-
-    Attributes:
-        volume: The scan.
-        seen: The scan as the network sees it.
-        spec: The model.
-        decisions: What was decided.
-        plan: How it goes through the network.
-        backend: The network.
-        context: Gives the context of each slice to models that look twice.
-        doubt: Counts how decided the coarse pass is.
-    """
-
-    volume: Volume
-    seen: Volume
-    spec: ModelSpec
-    decisions: Decisions
-    plan: PredictPlan
-    backend: Backend
-    context: Context | None
-    doubt: Doubt
-
-    def labels(self, part: slice) -> Slabs:
-        """Label some slices, each as if all were labelled.
-
-        Args:
-            part: Slices of the scan.
-
-        Yields:
-            First slice and labels (n, y, x), uint8, ascending without gaps.
-        """
-        if isinstance(self.seen, ResampledVolume):
-            axis = axes_back(self.seen)[0]
-            last = min(int(axis.first[part.stop - 1]) + axis.taps, self.seen.shape[0])
-            needed = slice(int(axis.first[part.start]), last)
-            logits = self._run(needed, classes=len(self.spec.labels))
-            return labels_back(self.seen, logits, part)
-        return _within(self._run(part), part)
-
-    def _run(self, part: slice, *, classes: int | None = None) -> Slabs:
-        """Labels (or logits of so many classes) of at least a part, on the network's grid."""
-        rules, stats = input_rules(self.spec.network), self.decisions.statistics
-        if self.spec.mode == "3D":
-            return run_blocks(
-                self.seen, stats, backend=self.backend, plan=self.plan, rules=rules,
-                classes=classes, part=part,
-            )  # fmt: skip
-        return run_slices(
-            self.seen, stats, backend=self.backend, plan=self.plan, channels=self.spec.slices,
-            rules=rules, classes=classes, context=self.context, part=part,
-        )  # fmt: skip
-
-
-def _within(slabs: Slabs, part: slice) -> Slabs:
-    """Leave out what a block holds beyond a part."""
-    with closing(slabs):
-        for z, slab in slabs:
-            first, last = max(z, part.start), min(z + slab.shape[0], part.stop)
-            yield first, slab[first - z : last - z]
-
-
 def prepare(
     model: Model,
     volume: Volume,
@@ -160,7 +91,7 @@ def prepare(
     backend: Backend,
     memory: int,
     contiguous: str = "auto",
-    resample: bool = False,
+    wanted: Wanted | None = None,
     reporter: Reporter,
     store: Store | None = None,
 ) -> Job:
@@ -172,7 +103,7 @@ def prepare(
         backend: Its network, ready to run.
         memory: Memory for activations and slices in flight, in bytes.
         contiguous: See :func:`osteon.prediction.predict`.
-        resample: See :func:`osteon.prediction.predict`.
+        wanted: What is to be given beside the labels, and how much is done for it.
         reporter: Told of the progress.
         store: Keeps the decisions; those that it holds are taken.
 
@@ -182,48 +113,90 @@ def prepare(
     Raises:
         OsteonError: As :func:`osteon.prediction.predict`.
     """
+    wanted = wanted or Wanted()
     check_known(model)
-    spec = resampled_to(volume, model.spec) if resample else model.spec
+    spec = resampled_to(volume, model.spec) if wanted.resample else model.spec
+    check_axes(model, wanted)
     check_scale(volume, spec)
     if spec is model.spec:
         check_ranges(volume, spec.ranges, axes=resampled_axes(spec.mode))
-        if resample and spec.voxel_size_um is None and spec.feature_px is None:
+        if wanted.resample and spec.voxel_size_um is None and spec.feature_px is None:
             reporter.message("predict", "the scan's voxel size is one of the fit: not resampled")
     kept = store.kept("decisions") if store else None
     decided = (
         Decisions.from_dict(kept)
         if kept
-        else _decide(volume, spec, contiguous=contiguous, resample=resample, reporter=reporter)
+        else _decide(volume, spec, wanted, contiguous=contiguous, reporter=reporter)
     )
     tell(volume, decided.likeness, reporter=reporter)
     factor = decided.scale.factor if decided.scale else 1.0
-    seen = as_seen(volume, spec, decided.statistics, factor=factor)
+    seen = as_seen(volume, spec, decided.statistics, factor=factor, along_all=wanted.axes > 1)
     known = decided.contiguity
     coarse = plan_context(
         seen, spec, contiguous=known is not None and known.contiguous, memory=memory
     )
-    plan = plan_prediction(seen, backend, spec=spec, memory=memory, context=coarse)
+    plan = plan_prediction(
+        seen, backend, spec=spec, memory=memory, context=coarse, logits=wanted.logits
+    )
     if kept and store:
         plan = plan_from_dict(store.kept("plan"))
     elif store:
         store.keep(decisions=decided.as_dict(), plan=asdict(plan))
-    warn_of_tiles(volume, spec, plan)
     doubt = Doubt()
     context = _context(
         seen, decided.statistics, spec, plan=plan, backend=backend, doubt=doubt,
         reporter=reporter, store=store,
     )  # fmt: skip
-    return Job(volume, seen, spec, decided, plan, backend, context, doubt)
+    job = Job(volume, seen, spec, decided, plan, backend, context, doubt, wanted)
+    warn_of_tiles(volume, spec, plan, agreement=_seams(job, store, reporter=reporter))
+    return replace(job, air=_air(job, store, reporter=reporter))
+
+
+def _seams(job: Job, store: Store | None, *, reporter: Reporter) -> float | None:
+    """How far tiles agree where they overlap, for networks that label by all of their input."""
+    if not job.plan.blend:
+        return None
+    kept = store.kept("seams") if store else None
+    if kept is not None:
+        return float(kept)
+    told = job.taken()
+    found = measure_seams(job, reporter=reporter)
+    job.taken()  # of what was looked at: it is counted when it is labelled
+    job.count(told)
+    if store:
+        store.keep(seams=found)
+    return found
+
+
+def _air(job: Job, store: Store | None, *, reporter: Reporter) -> Air | None:
+    """Whether air is skipped: decided once, before anything is labelled."""
+    if not job.wanted.skip_air or job.wanted.axes > 1:
+        return None
+    kept = store.kept("air") if store else None
+    if kept:
+        return Air(**kept)
+    told = job.taken()
+    found = decide_air(job, reporter=reporter)
+    job.taken()
+    job.count(told)
+    if store:
+        store.keep(air=asdict(found))
+    skipped = "is skipped" if found.skip else "is not skipped"
+    reporter.message("predict", f"air {skipped}: {found.why}")
+    return found
 
 
 def _decide(
-    volume: Volume, spec: ModelSpec, *, contiguous: str, resample: bool, reporter: Reporter
+    volume: Volume, spec: ModelSpec, wanted: Wanted, *, contiguous: str, reporter: Reporter
 ) -> Decisions:
     stats = statistics(volume, spec.recipe, reporter=reporter)
-    features, scale = _looked_at(volume, stats, spec, enlarge=resample, reporter=reporter)
+    features, scale = _looked_at(volume, stats, spec, enlarge=wanted.resample, reporter=reporter)
     known = _contiguity(volume, stats, spec, asked=contiguous, reporter=reporter)
-    target = spec.voxel_size_um if resample else None
+    target = spec.voxel_size_um if wanted.resample else None
     likeness = compare(volume, stats, spec, resampled_um=target)
+    if wanted.axes > 1:
+        known = known or judge(volume, stats, asked=contiguous)
+        check_neighbours(volume, known)
     return Decisions(stats, features, scale, known, likeness)
 
 

@@ -41,19 +41,19 @@ class Keeper:
         self._store = store
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="osteon-write")
         self._pending: list[Future[None]] = []
-        self._most = max(1, BLOCK_VOXELS // math.prod(store.shape[1:]))
+        self._most = max(1, BLOCK_VOXELS // (store.layers * math.prod(store.shape[1:])))
         self._slices: list[bytes] = []
         self._first = 0
         self._note: Counter[str] = Counter()
         self._since = time.monotonic()
         self._failed = False
 
-    def add(self, z: int, labels: npt.NDArray[np.uint8], *, note: Mapping[str, int]) -> None:
+    def add(self, z: int, stacks: npt.NDArray[np.uint8], *, note: Mapping[str, int]) -> None:
         """Take the next slices.
 
         Args:
             z: Index of the first.
-            labels: (n, y, x); it must not be changed any more.
+            stacks: (n, layer, y, x); it must not be changed any more.
             note: Counts that belong to them.
 
         Raises:
@@ -61,16 +61,16 @@ class Keeper:
         """
         while len(self._pending) >= PENDING:
             self._pending.pop(0).result()
-        self._pending.append(self._pool.submit(self._take, z, labels, note))
+        self._pending.append(self._pool.submit(self._take, z, stacks, note))
 
-    def _take(self, z: int, labels: npt.NDArray[np.uint8], note: Mapping[str, int]) -> None:
+    def _take(self, z: int, stacks: npt.NDArray[np.uint8], note: Mapping[str, int]) -> None:
         if self._failed:
             return
         if self._slices and z != self._first + len(self._slices):
             self._flush()  # a gap: what comes was finished by an earlier start
         if not self._slices:
             self._first = z
-        self._slices += [zlib.compress(plane.tobytes(), _LEVEL) for plane in labels]
+        self._slices += [zlib.compress(stack.tobytes(), _LEVEL) for stack in stacks]
         self._note.update(note)
         if len(self._slices) >= self._most or time.monotonic() - self._since >= BLOCK_SECONDS:
             self._flush()

@@ -25,6 +25,12 @@ HALO = 128
 BLOCK_HALO = 32
 #: Largest extent of a block, in voxels: beyond, hardly any context is computed twice.
 LARGEST_BLOCK = 512
+#: Around the edges of cores tiles and blocks of networks that label by all of their input are
+#: blended over so many pixels or voxels either way: what one of them labels with less context
+#: counts less. Networks that see no farther than the halo need none: there the core is exact.
+BLEND, BLOCK_BLEND = 32, 8
+#: Arrays of logits beside those of a slice: exponentials, probabilities, what is blended.
+_LOGIT_COPIES = 4
 #: Slices that are in memory at once beside the activations: being read, run and written.
 SLICES_IN_FLIGHT = 3
 #: Arrays of a block beside its activations, float32: stored, normalised, padded, in float64.
@@ -77,6 +83,9 @@ class PredictPlan:
         depth: Slices that are read at once (3D); None: slice by slice.
         depth_halo: Context around each block along z, in slices.
         context: The coarse pass of a model that looks twice.
+        blend: Pixels or voxels on either side of the edges of cores over which logits are blended;
+            0: what a tile or block gives for its core is kept as it is.
+        classes: Number of classes.
     """
 
     tile: int | None
@@ -86,6 +95,8 @@ class PredictPlan:
     depth: int | None = None
     depth_halo: int = 0
     context: ContextPlan | None = None
+    blend: int = 0
+    classes: int = 0
 
     @property
     def whole(self) -> bool:
@@ -180,6 +191,7 @@ def plan_prediction(
     spec: ModelSpec,
     memory: int,
     context: ContextPlan | None = None,
+    logits: bool = False,
 ) -> PredictPlan:
     """Decide how much of a scan goes through the network at once.
 
@@ -189,6 +201,7 @@ def plan_prediction(
         spec: The model.
         memory: Memory for activations and slices in flight, in bytes.
         context: The coarse pass, which takes a part of the memory.
+        logits: Whether logits of the scan are needed, not its labels alone.
 
     Returns:
         The plan.
@@ -197,19 +210,28 @@ def plan_prediction(
         UsageError: If not even the smallest tile or block fits; the message says what would.
     """
     if spec.mode == "3D":
-        return _plan_blocks(seen, backend, spec=spec, memory=memory)
-    return _plan_slices(seen, backend, spec=spec, memory=memory, context=context)
+        return _plan_blocks(seen, backend, spec=spec, memory=memory, logits=logits)
+    return _plan_slices(seen, backend, spec=spec, memory=memory, context=context, logits=logits)
 
 
 def _plan_slices(
-    seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int, context: ContextPlan | None
+    seen: Volume,
+    backend: Backend,
+    *,
+    spec: ModelSpec,
+    memory: int,
+    context: ContextPlan | None,
+    logits: bool,
 ) -> PredictPlan:
     _, height, width = seen.shape
+    classes = len(spec.labels)
     divisor = spec.network.divisor
     channels = spec.network.in_channels
     # Stored and normalised image, labels, each for the slices in flight; and the neighbours.
     slices = height * width * (seen.dtype.itemsize + _FLOAT + 1) * SLICES_IN_FLIGHT
-    slices += height * width * _FLOAT * (channels - 1) + _of_resampling(seen, len(spec.labels))
+    slices += height * width * _FLOAT * (channels - 1) + _of_resampling(seen, classes)
+    of_logits = height * width * classes * _FLOAT * _LOGIT_COPIES
+    slices += of_logits * logits
     cost = backend.bytes_per_pixel + _FLOAT * (channels - 1)
     rules = input_rules(spec.network)
     if context is not None:
@@ -218,14 +240,17 @@ def _plan_slices(
     padded = math.prod(_padded(n, -1, rules) for n in (height, width))
     whole = max(slices + padded * cost, coarse)
     if whole <= memory:
-        return PredictPlan(None, 0, 1, whole, context=context)
+        return PredictPlan(None, 0, 1, whole, context=context, classes=classes)
+    blend = BLEND if spec.network.global_context else 0
+    slices += of_logits if blend and not logits else 0
     size = math.isqrt(max(0, memory - slices) // cost) // divisor * divisor
     # Below three halos almost all that is computed would be thrown away.
     smallest = 3 * HALO // divisor * divisor
     if size < smallest:
         _refuse(seen, max(coarse, min(whole, slices + smallest**2 * cost)))
     tiles = _count(height, size, HALO, divisor) * _count(width, size, HALO, divisor)
-    return PredictPlan(size, HALO, tiles, max(coarse, slices + size**2 * cost), context=context)
+    needed = max(coarse, slices + size**2 * cost)
+    return PredictPlan(size, HALO, tiles, needed, context=context, blend=blend, classes=classes)
 
 
 def _of_context(context: ContextPlan | None, rules: InputRules, cost: int) -> int:
@@ -237,13 +262,16 @@ def _of_context(context: ContextPlan | None, rules: InputRules, cost: int) -> in
     return 2 * context.held + largest * cost
 
 
-def _plan_blocks(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int) -> PredictPlan:
+def _plan_blocks(
+    seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int, logits: bool
+) -> PredictPlan:
     """Of the blocks that fit, choose the one that computes the fewest voxels twice."""
     rules = input_rules(spec.network)
     depth, *plane = seen.shape
     classes = len(spec.labels)
     fixed = _of_resampling(seen, classes)
-    kept = classes * _FLOAT if isinstance(seen, ResampledVolume) else 1
+    kept = classes * _FLOAT if logits or isinstance(seen, ResampledVolume) else 1
+    blend = BLOCK_BLEND if spec.network.global_context else 0
     # The slab being run, its predecessor while it is moved on, what is made of it, and the labels
     # of the one before, which are being kept.
     per_slice = math.prod(plane) * (2 * seen.dtype.itemsize + kept + 1)
@@ -252,15 +280,19 @@ def _plan_blocks(seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int
     least = None
     for z, side in _blocks(seen.shape, rules, spec):
         within = [min(side, _padded(n, 1, rules)) for n in plane]
-        needed = fixed + min(z, depth) * per_slice + z * math.prod(within) * cost
-        least = needed if least is None else min(least, needed)
-        if needed > memory:
-            continue
         blocks = math.prod(
             _count(n, size, BLOCK_HALO, step)
             for n, size, step in zip(seen.shape, (z, side, side), rules.divisors, strict=True)
         )
-        plan = PredictPlan(side, BLOCK_HALO, blocks, needed, z, BLOCK_HALO)
+        over = blend if blocks > 1 else 0
+        slab = per_slice + (math.prod(plane) * 2 * classes * _FLOAT if over else 0)
+        needed = fixed + min(z, depth) * slab + z * math.prod(within) * cost
+        least = needed if least is None else min(least, needed)
+        if needed > memory:
+            continue
+        plan = PredictPlan(
+            side, BLOCK_HALO, blocks, needed, z, BLOCK_HALO, blend=over, classes=classes
+        )
         found.append((blocks * z * math.prod(within), needed, plan))
     if not found:
         _refuse(seen, least or 0)

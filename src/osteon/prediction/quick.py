@@ -24,8 +24,8 @@ from osteon.errors import OutputError, UsageError, warn
 from osteon.events import Reporter
 from osteon.intensity import sample_slices
 from osteon.prediction.forecast import extent_at_once, seconds_of_network
-from osteon.prediction.job import Job
 from osteon.prediction.plan import InputRules, input_rules
+from osteon.prediction.running import Job
 from osteon.prediction.stopping import heed
 from osteon.prediction.store import Store
 from osteon.prediction.worth import Worth, worth
@@ -171,10 +171,10 @@ def quicken(
         decided = Fast(**kept)
         _check_kept(decided, path, quantiser)
     else:
-        told = job.doubt.taken()
+        told = job.taken()
         decided = _decide(job, store, path=path, quantiser=quantiser, reporter=reporter)
-        job.doubt.taken()  # of the slices that were looked at: they are counted when labelled
-        job.doubt.count(told)
+        job.taken()  # of the slices that were looked at: they are counted when labelled
+        job.count(told)
         store.keep(**{_KEPT: asdict(decided)})
     if not decided.used or isinstance(quantiser, str):
         warn("full-precision", f"int8 is not used: {decided.why}", where=job.volume.path)
@@ -220,6 +220,7 @@ def _decide(
     if not pay.pays:
         return estimate
     start = time.perf_counter()
+    job = replace(job, air=None)  # what is compared may be air: it is run as the rest is
     samples, chosen = _looked_at(job, places, reporter=reporter)
     try:
         with reporter.stage("quantise"):

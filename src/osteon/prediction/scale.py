@@ -158,7 +158,12 @@ def choose_scale(
 
 
 def as_seen(
-    volume: Volume, spec: ModelSpec, statistics: Statistics, *, factor: float = 1.0
+    volume: Volume,
+    spec: ModelSpec,
+    statistics: Statistics,
+    *,
+    factor: float = 1.0,
+    along_all: bool = False,
 ) -> Volume:
     """Return a scan as a model sees it.
 
@@ -167,6 +172,7 @@ def as_seen(
         spec: The model.
         statistics: Of the scan.
         factor: Size of a pixel within the slices, in pixels of the scan (:func:`choose_scale`).
+        along_all: Whether it is seen along all three axes, and so resampled along all of them.
 
     Returns:
         The scan itself, or a :class:`ResampledVolume` where the model has another voxel size or
@@ -177,20 +183,22 @@ def as_seen(
         UsageError: See :func:`check_scale`.
     """
     if factor != 1:
-        return _reduced(volume, factor, statistics)
+        return _reduced(volume, factor, statistics, axes=(0, 1, 2) if along_all else (1, 2))
     if spec.voxel_size_um is None:
         return volume
-    axes = resampled_axes(spec.mode)
+    axes = (0, 1, 2) if along_all else resampled_axes(spec.mode)
     seen = ResampledVolume(volume, spec.voxel_size_um, axes=axes, fill=fill_of(statistics))
     return volume if seen.identical else seen
 
 
-def _reduced(volume: Volume, factor: float, statistics: Statistics) -> Volume:
+def _reduced(
+    volume: Volume, factor: float, statistics: Statistics, *, axes: tuple[int, ...]
+) -> Volume:
     # In pixels instead of µm: the voxel size may be unknown, and its ratios alone matter.
     along, _, across = volume.geometry.voxel_size
     deep = along / across if along and across else 1.0
     in_pixels = ResizedVolume(volume, (deep, 1.0, 1.0))
-    return ResampledVolume(in_pixels, factor, axes=(1, 2), fill=fill_of(statistics))
+    return ResampledVolume(in_pixels, factor, axes=axes, fill=fill_of(statistics))
 
 
 def axes_back(seen: ResampledVolume) -> tuple[AxisMap, ...]:
@@ -225,6 +233,22 @@ def labels_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None)
     Yields:
         Index and labels (1, y, x), uint8, of each slice of the scan.
     """
+    with closing(logits_back(seen, logits, part)) as back:
+        for z, slab in back:
+            yield z, slab.argmax(1).astype(np.uint8)
+
+
+def logits_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None) -> Slabs:
+    """Bring logits back to the scan's own grid; see :func:`labels_back`.
+
+    Args:
+        seen: The resampled scan.
+        logits: Slabs (n, class, y, x) on its grid, at least those that the part is made of.
+        part: Slices of the scan that are wanted; None: all.
+
+    Yields:
+        Index and logits (1, class, y, x), float32, of each slice of the scan.
+    """
     maps = axes_back(seen)
     height, width = seen.source.shape[1:]
 
@@ -238,5 +262,4 @@ def labels_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None)
 
     with closing(logits) as coming:
         for z, window in windows(planes(), maps[0], part or slice(0, seen.source.shape[0])):
-            labels = combine(window, maps[0].weights[z]).argmax(0).astype(np.uint8)
-            yield z, labels[np.newaxis]
+            yield z, combine(window, maps[0].weights[z])[np.newaxis]

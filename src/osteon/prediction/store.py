@@ -51,6 +51,7 @@ class Store:
         identity: What the labels depend on, section by section, JSON-compatible.
         restart: Whether to begin anew where something else was kept; else that is refused.
         join: Whether another process has it locked, and a part of it is to be labelled here.
+        layers: Values of a voxel: its label, and what is kept beside it.
 
     Raises:
         OutputError: If it cannot be written, or another command is at it.
@@ -65,8 +66,9 @@ class Store:
         identity: Mapping[str, Any],
         restart: bool = False,
         join: bool = False,
+        layers: int = 1,
     ):
-        self.folder, self.shape = folder, shape
+        self.folder, self.shape, self.layers = folder, shape, layers
         self._identity: dict[str, Any] = json.loads(json.dumps(identity))
         self._lock: FileLock | None = None
         if join:
@@ -84,7 +86,12 @@ class Store:
 
     @classmethod
     def joined(
-        cls, folder: Path, *, shape: tuple[int, int, int], identity: Mapping[str, Any]
+        cls,
+        folder: Path,
+        *,
+        shape: tuple[int, int, int],
+        identity: Mapping[str, Any],
+        layers: int = 1,
     ) -> Store:
         """Open a work area that another process has locked, to label a part of it.
 
@@ -92,6 +99,7 @@ class Store:
             folder: The work area.
             shape: (z, y, x) of the scan.
             identity: What the labels depend on.
+            layers: Values of a voxel.
 
         Returns:
             The store: it takes labels as long as the work area is of the same.
@@ -99,7 +107,7 @@ class Store:
         Raises:
             UsageError: If it is of something else by now.
         """
-        return cls(folder, shape=shape, identity=identity, join=True)
+        return cls(folder, shape=shape, identity=identity, join=True, layers=layers)
 
     def _check_joined(self) -> None:
         """A command that was given since may have begun anew, with something else."""
@@ -159,7 +167,7 @@ class Store:
     def _leave(self) -> None:
         if self._lock is None:
             return
-        if not self.finished():
+        if not self.finished() and not any(self.folder.glob("side-*")):
             self._clear()
             self._lock.release()
             remove(self.folder)
@@ -240,7 +248,7 @@ class Store:
 
         Args:
             z0: Index of the first.
-            slices: Labels (y, x) of each, compressed by zlib.
+            slices: Layers (layer, y, x) of each, compressed by zlib.
             note: Counts that belong to them, JSON-compatible.
 
         Raises:
@@ -248,7 +256,7 @@ class Store:
         """
         head = {
             "schema": SCHEMA,
-            "plane": list(self.shape[1:]),
+            "plane": [self.layers, *self.shape[1:]],
             "sizes": [len(data) for data in slices],
             "crc32": [zlib.crc32(data) for data in slices],
             "note": note,
@@ -269,12 +277,21 @@ class Store:
                 yield json.loads(file.readline())["note"]
 
     def slices(self) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
-        """Give the finished labels, slice by slice, ascending; holds one slice.
+        """Give the finished labels, slice by slice; see :meth:`stacks`.
+
+        Yields:
+            Index and labels (1, y, x).
+        """
+        for z, stack in self.stacks():
+            yield z, stack[:1]
+
+    def stacks(self) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+        """Give what is finished, slice by slice, ascending; holds one slice.
 
         What two workers have finished, one taken for dead, is given once: it is the same.
 
         Yields:
-            Index and labels (1, y, x).
+            Index and layers (layer, y, x), the label first.
 
         Raises:
             OutputError: If a file was damaged; it is removed, so that the next start makes it anew.
@@ -291,7 +308,7 @@ class Store:
                         continue
                     given = span.start + i + 1
                     plane = np.frombuffer(zlib.decompress(data), np.uint8)
-                    yield span.start + i, plane.reshape(1, *self.shape[1:])
+                    yield span.start + i, plane.reshape(self.layers, *self.shape[1:])
                 else:
                     continue
             remove(path)

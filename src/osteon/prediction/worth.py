@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from osteon.prediction.forecast import extent_at_once, in_time, seconds_per_voxel
-from osteon.prediction.job import Job
+from osteon.prediction.running import Job
 
 #: How many times faster int8 is taken to be before it was run: what was seen of a U-Net/ResNet-18
 #: on a CPU with AVX2 alone. What it is found to be decides whether it is used.

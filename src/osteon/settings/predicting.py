@@ -55,6 +55,28 @@ class PredictSettings(Settings):
         "along y and x, 8 turns it by 90° as well. The time goes up as many times.",
     )
 
+    axes: Literal[1, 3] = Field(
+        1,
+        description="Axes along which a 2D model sees the scan: 3 averages the class probabilities "
+        "of slices across z, y and x. The time goes up as many times.",
+    )
+    skip_air: bool = Field(
+        True,
+        description="Leave out what holds only air, if an audit of a random sample finds nothing "
+        "in it. Not with axes=3.",
+    )
+
+    probabilities: bool = Field(
+        False,
+        description="Also write the probability of each class "
+        "(<name>.probabilities.ome.zarr, 255 is 1).",
+    )
+    uncertainty: bool = Field(
+        False,
+        description="Also write the uncertainty of each label, the entropy of the probabilities "
+        "(<name>.uncertainty.ome.zarr, 255 is 1: all classes are as likely).",
+    )
+
     cleanup: CleanUpSettings = Field(CleanUpSettings(), description="Clean-up by class.")
 
     report: bool = Field(

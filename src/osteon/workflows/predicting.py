@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from osteon.workflows.predicting_again import (
     record_path,
 )
 from osteon.workflows.predicting_backend import Opened, open_picked
+from osteon.workflows.predicting_beside import BesideTarget, beside_paths, wanted_of
 from osteon.workflows.predicting_kept import identity, plan_disk, sweep
 from osteon.workflows.record import check_folder, machine, now, versions, write_json
 from osteon.workflows.spreading import Task, Workers, own_threads, spread
@@ -58,6 +59,7 @@ class PredictionRun:
         error: Why it failed; None if it did not.
         report: The report; None if it failed or none was asked for.
         earlier: The record of labels that the same command had finished before; None if not.
+        beside: What was written beside the labels, by name: probabilities, uncertainty.
     """
 
     scan: Path
@@ -66,12 +68,14 @@ class PredictionRun:
     error: OsteonError | None = None
     report: Path | None = None
     earlier: dict[str, Any] | None = None
+    beside: dict[str, Path] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible description."""
         return {
             "scan": str(self.scan),
             "labels": None if self.labels is None else str(self.labels),
+            **{name: str(path) for name, path in self.beside.items()},
             **self._found(),
             "finished_before": self.earlier is not None,
             "report": None if self.report is None else str(self.report),
@@ -139,14 +143,21 @@ def predict(
         try:
             volume = sized(open_volume(scan), voxel_size)
             depends = identity(scan, volume, models, settings, backend=opened.backend)
-            earlier = None if overwrite else finished_before(target, depends, shape=volume.shape)
+            beside = beside_paths(target, wanted_of(settings))
+            earlier = (
+                None
+                if overwrite
+                else finished_before(
+                    target, depends, shape=volume.shape, beside=list(beside.values())
+                )
+            )
             if earlier is not None:
                 reporter.message("predict", f"finished before: {target}", scan=str(scan))
-                runs.append(_done(scan, target, earlier))
+                runs.append(_done(scan, target, earlier, beside=beside))
                 continue
             with noted() as told:
                 predicted = _labelled(scan, target, volume, asked, depends=depends)
-            run = PredictionRun(scan, target, predicted)
+            run = PredictionRun(scan, target, predicted, beside=beside)
             if settings.report:
                 report = write_report(
                     target, volume, models, predicted, settings=settings, told=told
@@ -193,13 +204,21 @@ def _labelled(
     both = target.exists() and area.is_dir() and not asked.overwrite
     if not both:
         open_target().abort()  # what cannot be written is told now, not after the work
-    with Store(area, shape=volume.shape, identity=depends, restart=asked.overwrite) as store:
+    wanted, classes = wanted_of(settings), len(model.spec.labels)
+    beside = BesideTarget(
+        beside_paths(target, wanted), volume, model.spec.labels, overwrite=asked.overwrite
+    )
+    with Store(
+        area, shape=volume.shape, identity=depends, restart=asked.overwrite,
+        layers=wanted.layers(classes),
+    ) as store:  # fmt: skip
         sweep(target)
+        beside.check(store)
         placed = both and not store.missing()  # killed after the last rename
         if both and not placed:
             open_target().abort()
         missing = sum(part.stop - part.start for part in store.missing())
-        disk = plan_disk(target, volume, missing=missing)
+        disk = plan_disk(target, volume, missing=missing, wanted=wanted, classes=classes)
         asked.reporter.message(
             "predict",
             f"disk: {disk.kept / 2**20:.0f} MiB at most while it runs, "
@@ -213,13 +232,19 @@ def _labelled(
             backend=asked.opened.backend,
             memory=memory,
             contiguous=settings.contiguous,
-            resample=settings.resample,
+            wanted=wanted,
+            open_beside=partial(beside.open, store),
             cleanup=cleanup,
             quantiser=_quantiser(asked),
             elsewhere=_elsewhere(scan, store, asked),
             reporter=asked.reporter,
         )
-        found = {"picked": asked.opened.why, **predicted.as_dict(), **marks(target, depends)}
+        found = {
+            "picked": asked.opened.why,
+            **{name: str(path) for name, path in beside.paths.items()},
+            **predicted.as_dict(),
+            **marks(target, depends, list(beside.paths.values())),
+        }
         _record(target, scan, asked.models, found)
         store.discard()
     return predicted
@@ -249,11 +274,14 @@ def _elsewhere(scan: Path, store: Store, asked: _Request) -> Elsewhere | None:
     return spread(whole, asked.workers, reporter=asked.reporter)
 
 
-def _done(scan: Path, target: Path, earlier: dict[str, Any]) -> PredictionRun:
+def _done(
+    scan: Path, target: Path, earlier: dict[str, Any], *, beside: dict[str, Path]
+) -> PredictionRun:
     report = report_path(target)
     return PredictionRun(
-        scan, target, None, report=report if report.is_file() else None, earlier=earlier
-    )
+        scan, target, None, report=report if report.is_file() else None, earlier=earlier,
+        beside=beside,
+    )  # fmt: skip
 
 
 def exit_code(runs: Sequence[PredictionRun]) -> ExitCode:

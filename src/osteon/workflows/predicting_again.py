@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,13 @@ def record_path(target: Path) -> Path:
     return target.with_name(f"{target.name}.osteon.json")
 
 
-def marks(target: Path, depends: Mapping[str, Any]) -> dict[str, str]:
+def marks(target: Path, depends: Mapping[str, Any], beside: Sequence[Path] = ()) -> dict[str, Any]:
     """Return what a record holds so that the same command knows its labels again.
 
     Args:
         target: The label volume, whole.
         depends: What the labels depend on.
+        beside: Volumes that are written beside it, whole.
 
     Raises:
         InputError: If the labels are gone.
@@ -41,11 +42,16 @@ def marks(target: Path, depends: Mapping[str, Any]) -> dict[str, str]:
     return {
         "made_from_sha256": hashlib.sha256(text.encode()).hexdigest(),
         "label_files": files_digest(target),
+        **({"beside_files": [files_digest(path) for path in beside]} if beside else {}),
     }
 
 
 def finished_before(
-    target: Path, depends: Mapping[str, Any], *, shape: tuple[int, int, int]
+    target: Path,
+    depends: Mapping[str, Any],
+    *,
+    shape: tuple[int, int, int],
+    beside: Sequence[Path] = (),
 ) -> dict[str, Any] | None:
     """Return the record of labels that the same command has finished; None if there are none.
 
@@ -56,18 +62,19 @@ def finished_before(
         target: The label volume.
         depends: What the labels depend on.
         shape: (z, y, x) of the scan.
+        beside: Volumes that are written beside it.
 
     Raises:
         OutputError: If another command is at it.
     """
     record = record_path(target)
-    if not (target.exists() and record.is_file()):
+    if not (record.is_file() and all(path.exists() for path in (target, *beside))):
         return None
     try:
         found = read_json(record)
     except OsteonError:
         return None  # not ours, or damaged: the labels then exist as any other file does
-    now = marks(target, depends)
+    now = marks(target, depends, beside)
     if any(found.get(name) != value for name, value in now.items()):
         return None
     area = work_area(target)

@@ -88,7 +88,7 @@ def _picked(
                 return Pick(str(name), "what was begun goes on with it")
     first = models[0]
     voxels = _voxels(scan for scan, _ in targets) if settings.backend == AUTO else 0
-    work = voxels * len(models) * settings.views
+    work = voxels * len(models) * settings.views * settings.axes
     return pick_backend(first.spec.network, first.weights, settings, voxels=work)
 
 

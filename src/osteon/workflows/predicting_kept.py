@@ -16,6 +16,7 @@ from osteon.errors import OutputError
 from osteon.files import remove
 from osteon.formats.base import reading
 from osteon.model_file import Model, weights_digest
+from osteon.prediction import Wanted
 from osteon.settings import PredictSettings
 from osteon.volume import Volume
 
@@ -101,7 +102,7 @@ class DiskPlan:
 
     Attributes:
         kept: Finished labels in the work area, at most.
-        labels: The label volume.
+        labels: The label volume, and what is written beside it.
         free: What is free.
     """
 
@@ -110,25 +111,35 @@ class DiskPlan:
     free: int
 
 
-def plan_disk(target: Path, volume: Volume, *, missing: int) -> DiskPlan:
+def plan_disk(
+    target: Path, volume: Volume, *, missing: int, wanted: Wanted, classes: int
+) -> DiskPlan:
     """Plan the room that a prediction takes, and refuse what cannot fit.
 
     Args:
         target: The label volume.
         volume: The scan.
         missing: Slices that are not finished yet.
+        wanted: What is kept beside the labels, and along how many axes it is seen.
+        classes: Number of classes.
 
     Returns:
-        The plan; labels that are compressed are planned for as 4 times smaller than their voxels.
+        The plan; what is compressed is planned for as 4 times smaller than its values.
 
     Raises:
         OutputError: If there is too little room.
     """
     depth, height, width = volume.shape
     plain = target.suffix.lower() in _PLAIN
+    layers, plane = wanted.layers(classes), height * width
+    kept = missing * plane * layers // _COMPRESSED
+    if wanted.axes > 1 and missing:
+        # Probabilities across y and x, in two bytes, and the copy that they are made from.
+        kept += depth * plane * (2 * classes * 2 // _COMPRESSED + volume.dtype.itemsize)
     plan = DiskPlan(
-        missing * height * width // _COMPRESSED,
-        depth * height * width // (1 if plain else _COMPRESSED),
+        kept,
+        depth * plane // (1 if plain else _COMPRESSED)
+        + depth * plane * (layers - 1) // _COMPRESSED,
         _free(target),
     )
     needed = plan.kept + plan.labels

@@ -27,6 +27,7 @@ from osteon.prediction import Elsewhere, Store, keep_part, prepare
 from osteon.settings import PredictSettings
 from osteon.workflows.dask_cluster import DEATHS, connect, dask_library, local_cluster
 from osteon.workflows.opening import open_network, sized
+from osteon.workflows.predicting_beside import wanted_of
 
 #: Parts that each worker gets, so that one that is slow does not keep the others waiting ...
 PARTS_PER_WORKER = 6
@@ -98,14 +99,18 @@ def label_part(task: Task) -> tuple[int, int]:
     models, backend = _network(task.models, task.settings)
     _check_alike(backend, task.backend)
     volume = sized(open_volume(task.scan), task.voxel_size)
-    with Store.joined(task.area, shape=volume.shape, identity=task.identity) as store:
+    wanted = wanted_of(task.settings)
+    layers = wanted.layers(len(models[0].spec.labels))
+    with Store.joined(
+        task.area, shape=volume.shape, identity=task.identity, layers=layers
+    ) as store:
         # What there is to warn of was told by the command that was given.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", OsteonWarning)
             job = prepare(
                 models[0], volume, backend=backend, memory=parse_memory(task.settings.memory),
-                contiguous=task.settings.contiguous, resample=task.settings.resample,
-                reporter=Reporter(), store=store,
+                contiguous=task.settings.contiguous, wanted=wanted, reporter=Reporter(),
+                store=store,
             )  # fmt: skip
         keep_part(job, store, slice(*task.part))
     return task.part
