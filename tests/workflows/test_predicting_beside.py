@@ -16,7 +16,7 @@ from osteon.workflows import predicting
 from osteon.workflows.predicting_again import record_path
 from osteon.workflows.record import read_json
 
-from .faking import FakeBackend
+
 from .test_predicting_again import Killed, dies, scan
 
 # The fixture is used by its name.
