@@ -16,8 +16,7 @@ from osteon.workflows import predicting
 from osteon.workflows.predicting_again import record_path
 from osteon.workflows.record import read_json
 
-
-from .test_predicting_again import Killed, dies, scan
+from .test_predicting_again import FakeBackend, Killed, dies, scan
 
 # The fixture is used by its name.
 from .test_predicting_again import backend as backend
