@@ -19,6 +19,8 @@ from osteon.files import (
     parse_memory,
     refuse_existing,
     replacing,
+    temporaries,
+    temporary,
     write_bytes,
     write_json,
     write_text,
@@ -98,6 +100,17 @@ def test_a_name_as_long_as_the_system_allows(tmp_path: Path) -> None:
     path = tmp_path / ("x" * 255)
     write_bytes(path, b"1")
     assert path.read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("length", [3, 40, 41, 200])
+def test_what_was_begun_is_found_by_its_target_alone(tmp_path: Path, length: int) -> None:
+    targets = [tmp_path / ("n" * (length - 1) + end) for end in "ab"]
+    begun = [[temporary(target), temporary(target)] for target in targets]
+    for path in (one for pair in begun for one in pair):
+        path.touch()
+    for target, pair in zip(targets, begun, strict=True):
+        assert sorted(temporaries(target)) == sorted(pair)
+    assert temporaries(tmp_path / "nowhere" / "labels.tif") == []
 
 
 def test_a_write_that_is_killed_leaves_the_old(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import itertools
 import json
 import math
@@ -160,7 +161,26 @@ def temporary(path: Path) -> Path:
     Args:
         path: The target.
     """
-    return path.with_name(f".{path.name[:_KEPT_NAME]}.{os.getpid()}-{next(_counter)}.part")
+    return path.with_name(f".{_short(path.name)}.{os.getpid()}-{next(_counter)}.part")
+
+
+def temporaries(path: Path) -> list[Path]:
+    """Return what is there under names of :func:`temporary` for a target, of any process.
+
+    Args:
+        path: The target.
+    """
+    begun = re.compile(rf"\.{re.escape(_short(path.name))}\.\d+-\d+\.part")
+    folder = path.absolute().parent
+    return [one for one in folder.iterdir() if begun.fullmatch(one.name)] if folder.is_dir() else []
+
+
+def _short(name: str) -> str:
+    """Shorten a name so that two that begin alike stay apart."""
+    if len(name) <= _KEPT_NAME:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", errors="replace")).hexdigest()[:8]
+    return f"{name[: _KEPT_NAME - 9]}~{digest}"
 
 
 def remove(path: Path) -> None:

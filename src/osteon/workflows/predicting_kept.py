@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +12,7 @@ from typing import Any
 from osteon import __version__
 from osteon.backends import Backend
 from osteon.errors import OutputError
-from osteon.files import remove
+from osteon.files import remove, temporaries
 from osteon.formats.base import reading
 from osteon.model_file import Model, weights_digest
 from osteon.prediction import Wanted
@@ -159,11 +158,8 @@ def sweep(target: Path) -> None:
     Args:
         target: The label volume, whose work area is locked: nobody else is writing it.
     """
-    begun = re.compile(rf"\.{re.escape(target.name)}\.\d+-\d+\.part")
-    folder = target.absolute().parent
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if begun.fullmatch(path.name):
-            remove(path)
+    for path in temporaries(target):
+        remove(path)
 
 
 def _free(target: Path) -> int:
