@@ -15,6 +15,7 @@ from osteon.cli.comparing import compare
 from osteon.cli.console import Console, Say, report_error
 from osteon.cli.convert import model_convert as _model_convert  # noqa: F401 (registers itself)
 from osteon.cli.datasets import dataset_app
+from osteon.cli.gui import gui
 from osteon.cli.measuring import measure
 from osteon.cli.models import model_app
 from osteon.cli.options import (
@@ -333,6 +334,7 @@ def evaluate(
 
 app.command("measure", cls=MeasureCommand)(measure)
 app.command()(compare)
+app.command()(gui)
 
 
 @app.command()

@@ -11,10 +11,10 @@ from osteon.prediction.averaging import AveragedBackend, check_together
 from osteon.prediction.checks import check_ranges
 from osteon.prediction.cleanup import CleanUp, plan_cleanup
 from osteon.prediction.engine import Elsewhere, Predicted, keep_part, predict, predict_kept
-from osteon.prediction.job import prepare
+from osteon.prediction.job import Job, prepare
 from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
 from osteon.prediction.stopping import PredictionStopped
-from osteon.prediction.store import Store, work_area
+from osteon.prediction.store import Store, new_slices, work_area
 
 __all__ = [
     "HALO",
@@ -22,6 +22,7 @@ __all__ = [
     "CleanUp",
     "ContextPlan",
     "Elsewhere",
+    "Job",
     "PredictPlan",
     "Predicted",
     "PredictionStopped",
@@ -29,6 +30,7 @@ __all__ = [
     "check_ranges",
     "check_together",
     "keep_part",
+    "new_slices",
     "plan_cleanup",
     "plan_prediction",
     "predict",

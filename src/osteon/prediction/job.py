@@ -36,6 +36,7 @@ from osteon.prediction.scale import (
     check_scale,
     choose_scale,
     labels_back,
+    logits_back,
 )
 from osteon.prediction.slices import run_slices
 from osteon.prediction.store import Store
@@ -118,12 +119,25 @@ class Job:
             First slice and labels (n, y, x), uint8, ascending without gaps.
         """
         if isinstance(self.seen, ResampledVolume):
-            axis = axes_back(self.seen)[0]
-            last = min(int(axis.first[part.stop - 1]) + axis.taps, self.seen.shape[0])
-            needed = slice(int(axis.first[part.start]), last)
-            logits = self._run(needed, classes=len(self.spec.labels))
+            logits = self._run(_needed(self.seen, part), classes=len(self.spec.labels))
             return labels_back(self.seen, logits, part)
         return _within(self._run(part), part)
+
+    def logits(self, part: slice) -> Slabs:
+        """Give what the network says of some slices, each as if all were labelled.
+
+        Args:
+            part: Slices of the scan.
+
+        Yields:
+            First slice and logits (n, class, y, x), float32, on the scan's grid, ascending
+            without gaps; the class of the highest is the label.
+        """
+        classes = len(self.spec.labels)
+        if isinstance(self.seen, ResampledVolume):
+            needed = _needed(self.seen, part)
+            return logits_back(self.seen, self._run(needed, classes=classes), part)
+        return _within(self._run(part, classes=classes), part)
 
     def _run(self, part: slice, *, classes: int | None = None) -> Slabs:
         """Labels (or logits of so many classes) of at least a part, on the network's grid."""
@@ -137,6 +151,13 @@ class Job:
             self.seen, stats, backend=self.backend, plan=self.plan, channels=self.spec.slices,
             rules=rules, classes=classes, context=self.context, part=part,
         )  # fmt: skip
+
+
+def _needed(seen: ResampledVolume, part: slice) -> slice:
+    """Slices of the network's grid that slices of the scan are made of."""
+    axis = axes_back(seen)[0]
+    last = min(int(axis.first[part.stop - 1]) + axis.taps, seen.shape[0])
+    return slice(int(axis.first[part.start]), last)
 
 
 def _within(slabs: Slabs, part: slice) -> Slabs:

@@ -152,6 +152,22 @@ def axes_back(seen: ResampledVolume) -> tuple[AxisMap, ...]:
 def labels_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None) -> Slabs:
     """Bring logits back to the scan's own grid and take the class of the highest.
 
+    Args:
+        seen: The resampled scan.
+        logits: As for :func:`logits_back`, which says what is held.
+        part: Slices of the scan that are wanted; None: all.
+
+    Yields:
+        Index and labels (1, y, x), uint8, of each slice of the scan.
+    """
+    with closing(logits_back(seen, logits, part)) as planes:
+        for z, plane in planes:
+            yield z, plane.argmax(1).astype(np.uint8)
+
+
+def logits_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None) -> Slabs:
+    """Bring logits back to the scan's own grid.
+
     Logits, not labels, are interpolated (linearly where the scan is finer, by area where it is
     more than 1.3 times coarser), so that borders run between the voxels of the coarser grid.
 
@@ -164,7 +180,7 @@ def labels_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None)
         part: Slices of the scan that are wanted; None: all.
 
     Yields:
-        Index and labels (1, y, x), uint8, of each slice of the scan.
+        Index and logits (1, class, y, x), float32, of each slice of the scan.
     """
     maps = axes_back(seen)
     height, width = seen.source.shape[1:]
@@ -179,5 +195,4 @@ def labels_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None)
 
     with closing(logits) as coming:
         for z, window in windows(planes(), maps[0], part or slice(0, seen.source.shape[0])):
-            labels = combine(window, maps[0].weights[z]).argmax(0).astype(np.uint8)
-            yield z, labels[np.newaxis]
+            yield z, combine(window, maps[0].weights[z])[np.newaxis]

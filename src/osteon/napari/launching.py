@@ -1,0 +1,104 @@
+"""``osteon gui``: a napari window with osteon's widgets at its side."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+from osteon.errors import DependencyError
+from osteon.formats import detect_format
+
+#: The widgets in the order in which they are used, as the manifest names them.
+WIDGETS = ("Predict", "Correct and learn", "Fit", "Evaluate and measure")
+#: Colour of the scale bar: seen on bone and on air.
+_BAR = "yellow"
+
+
+def open_window(scan: Path | None = None, *, show: bool = True) -> Any:
+    """Open napari with osteon's widgets, and a scan in it.
+
+    Args:
+        scan: A folder of slices or a file; None: an empty window.
+        show: Whether the window is shown at once.
+
+    Returns:
+        The viewer of napari.
+
+    Raises:
+        DependencyError: If napari or Qt is not installed, or there is no screen.
+        InputError: If the scan cannot be read.
+    """
+    if scan is not None:
+        detect_format(scan)  # a wrong path is told without waiting for the window
+    viewer = _viewer(show=show)
+    first = None
+    for name in WIDGETS:
+        dock, _ = viewer.window.add_plugin_dock_widget("osteon", name, tabify=first is not None)
+        first = first or dock
+    if first is not None:
+        first.raise_()
+    if scan is not None:
+        add_scan(viewer, scan)
+    return viewer
+
+
+def _viewer(*, show: bool) -> Any:
+    try:
+        import napari
+    except ImportError as error:
+        raise DependencyError(
+            f"the window needs napari and Qt, which are not installed ({error})",
+            mend='pip install "osteon[gui]"',
+        ) from None
+    return napari.Viewer(title="osteon", show=show)
+
+
+def add_scan(viewer: Any, path: Path) -> Any:
+    """Open a scan or labels in a window, with a scale bar.
+
+    Args:
+        viewer: The viewer.
+        path: A folder of slices, or a file.
+
+    Returns:
+        The layer.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    from osteon.napari.layers import layers_of
+
+    data, keywords, kind = layers_of(path)[0]
+    layer = getattr(viewer, f"add_{kind}")(data, **keywords)
+    show_scale(viewer)
+    return layer
+
+
+def show_scale(viewer: Any) -> None:
+    """Show the scale bar: in µm, or in voxels where their size is unknown.
+
+    Args:
+        viewer: The viewer.
+    """
+    viewer.scale_bar.visible = True
+    viewer.scale_bar.colored = True
+    viewer.scale_bar.color = _BAR
+
+
+def run(scan: Path | None = None) -> None:
+    """Open the window and stay until it is closed.
+
+    Args:
+        scan: A folder of slices or a file; None: an empty window.
+
+    Raises:
+        DependencyError: If napari or Qt is not installed.
+        InputError: If the scan cannot be read.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of napari to developers
+        open_window(scan)
+    import napari
+
+    napari.run()

@@ -1,0 +1,142 @@
+"""The labels layer that a prediction fills while it runs."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from osteon.formats import open_volume
+from osteon.labels import LabelScheme
+from osteon.napari.layers import check_same_shape, file_of, geometry_of, labels_keywords
+from osteon.napari.session import Session, canvas
+
+#: Slices that are copied at once.
+_SLICES = 16
+#: Uncertainty of 1 as it is shown.
+_FULL = 255
+
+
+def labels_layer(
+    viewer: Any, session: Session, scan: Any, *, name: str, scheme: LabelScheme
+) -> Any:
+    """Return the labels layer of a name, empty or as it was; made over the scan if need be.
+
+    Args:
+        viewer: The viewer.
+        session: Its session.
+        scan: The scan's layer.
+        name: Name of the labels layer.
+        scheme: The classes.
+
+    Raises:
+        OutputError: If there is no room for its file.
+        UsageError: If a layer of this name is of another shape.
+    """
+    if name in viewer.layers:
+        layer = viewer.layers[name]
+        check_same_shape(layer, finest(scan))
+        return layer
+    geometry = geometry_of(scan)
+    path = file_of(scan)
+    z, y, x = (int(n) for n in finest(scan).data.shape)
+    safe = "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
+    data = canvas(session.folder(path) / "now" / f"{safe}.npy", (z, y, x))
+    return viewer.add_labels(data, **labels_keywords(name, geometry, scheme))
+
+
+class _Finest:
+    """The finest level of an image layer."""
+
+    def __init__(self, layer: Any):
+        self.name = layer.name
+        self.data = layer.data[0] if layer.multiscale else layer.data
+
+
+def finest(layer: Any) -> _Finest:
+    """Return the finest level of an image layer, with its name.
+
+    Args:
+        layer: The layer.
+    """
+    return _Finest(layer)
+
+
+class Growing:
+    """Shows what a running prediction has finished.
+
+    Args:
+        layer: The labels layer.
+        target: The label volume that is being made.
+    """
+
+    def __init__(self, layer: Any, target: Path):
+        self.layer, self.target = layer, target
+        self._seen: set[str] = set()
+
+    def look(self) -> int:
+        """Show what is new.
+
+        Returns:
+            How many slices there were.
+        """
+        # By now the prediction runs, and with it PyTorch is there.
+        from osteon.prediction import new_slices, work_area
+
+        count = 0
+        plane = tuple(self.layer.data.shape[1:])
+        # The work area is another thread's, which may remove it at any time.
+        with contextlib.suppress(OSError):
+            for z, labels in new_slices(work_area(self.target), (plane[0], plane[1]), self._seen):
+                self.layer.data[z] = labels[0]
+                count += 1
+        if count:
+            self.layer.refresh()
+        return count
+
+
+def show_file(layer: Any, path: Path) -> None:
+    """Show the labels of a file in a layer that can be painted in.
+
+    Args:
+        layer: The labels layer.
+        path: The label volume.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    volume = open_volume(path)
+    for z in range(0, volume.shape[0], _SLICES):
+        last = min(z + _SLICES, volume.shape[0])
+        layer.data[z:last] = volume.read(slice(z, last))
+    layer.refresh()
+
+
+def show_uncertainty(viewer: Any, scan: Any, z: int, uncertainty: Any) -> Any:
+    """Show how uncertain a slice is, in a layer that holds the slices looked at so far.
+
+    Args:
+        viewer: The viewer.
+        scan: The scan's layer.
+        z: The slice.
+        uncertainty: (y, x), 0 to 1.
+
+    Returns:
+        The layer.
+    """
+    name = f"uncertainty of {scan.name}"
+    if name not in viewer.layers:
+        geometry = geometry_of(scan)
+        # Zeros take no memory until something is written over them.
+        data = np.zeros(finest(scan).data.shape, np.uint8)
+        viewer.add_image(
+            data, name=name, colormap="magma", blending="additive", opacity=0.8,
+            contrast_limits=(0, _FULL), scale=scan.scale, units=scan.units,
+            metadata={"osteon": {"geometry": geometry}},
+        )  # fmt: skip
+    layer = viewer.layers[name]
+    layer.data[z] = np.round(uncertainty * _FULL).astype(np.uint8)
+    layer.refresh()
+    return layer
