@@ -56,7 +56,7 @@ def make_field(name: str, field: FieldInfo) -> Field:
     Returns:
         The editor, showing the default.
     """
-    kind = field.annotation
+    kind: Any = field.annotation
     if name in _TABLES:
         made = _choices(name, _TABLES[name](), free=True)
     elif kind is bool:
@@ -171,4 +171,3 @@ def written(value: Any) -> str:
         return str(value)
     plain = list(value) if isinstance(value, tuple) else value
     return str(yaml.safe_dump(plain, default_flow_style=True)).strip().removesuffix("\n...")
-

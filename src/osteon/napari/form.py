@@ -157,8 +157,10 @@ class SettingsForm(QWidget, Generic[S]):
     def values(self) -> dict[str, Any]:
         """Return what is filled in, nested, not validated."""
         data: dict[str, Any] = {}
-        for name, field in {**self._fields, **self._choices}.items():
+        for name, field in self._fields.items():
             _put(data, name, field.get())
+        for name, choice in self._choices.items():
+            _put(data, name, choice.get())
         return data
 
     def settings(self) -> S:
@@ -212,8 +214,21 @@ class SettingsForm(QWidget, Generic[S]):
             UsageError: If a value is wrong.
             OutputError: If it cannot be written.
         """
-        dump = {"schema": SCHEMA, **self.settings().model_dump(mode="json")}
-        write_text(path, yaml.safe_dump(dump, sort_keys=False))
+        save_settings(self.settings(), path)
+
+
+def save_settings(settings: Settings, path: Path) -> None:
+    """Write settings as a YAML file that ``--settings`` reads.
+
+    Args:
+        settings: The settings.
+        path: The file; replaced.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    dump = {"schema": SCHEMA, **settings.model_dump(mode="json")}
+    write_text(path, yaml.safe_dump(dump, sort_keys=False))
 
 
 def _models(field: FieldInfo) -> list[type[BaseModel]]:
@@ -245,4 +260,3 @@ def _get(data: dict[str, Any], name: str) -> Any:
     for part in name.split("."):
         found = found[part]
     return found
-

@@ -46,7 +46,7 @@ class LazyArray:
     def __len__(self) -> int:
         return self.shape[0]
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         """Read everything, which may be more than the memory holds."""
         return np.asarray(self[:], dtype=dtype)
 
@@ -129,7 +129,7 @@ class Disagreement:
     def __len__(self) -> int:
         return int(self.shape[0])
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
         """Work out everything."""
         return np.asarray(self[:], dtype=dtype)
 

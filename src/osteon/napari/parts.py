@@ -49,9 +49,7 @@ class LayerPicker(QComboBox):
     def __init__(self, viewer: Any, kind: str, what: str):
         super().__init__()
         self._viewer, self._kind, self._what = viewer, kind, what
-        self.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(_WIDTH)
         for event in ("inserted", "removed", "reordered", "renamed"):
             signal = getattr(viewer.layers.events, event, None)
@@ -167,7 +165,9 @@ class Said(QLabel):
         super().__init__()
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
 
     def say(self, text: str) -> None:
         """Show a text.

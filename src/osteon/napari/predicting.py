@@ -27,7 +27,14 @@ from osteon.napari.form import SettingsForm
 from osteon.napari.layers import file_of
 from osteon.napari.parts import Fold, LayerPicker, PathRow, ProgressRow, Said, buttons
 from osteon.napari.predictors import Predictors, Request
-from osteon.napari.result import Growing, finest, labels_layer, show_file, show_uncertainty
+from osteon.napari.result import (
+    Growing,
+    finest,
+    labels_layer,
+    model_name,
+    show_file,
+    show_uncertainty,
+)
 from osteon.napari.session import session_of, unwrapped
 from osteon.napari.work import Give, Work, was_stopped
 from osteon.settings import PredictSettings
@@ -304,18 +311,6 @@ class PredictWidget(QWidget):
             self.said.say(f"Labels: {result.labels}{report}")
         elif isinstance(result, str):
             self.said.say(result)
-
-
-def model_name(model: str | Path) -> str:
-    """Return what a model is called in names of layers and files.
-
-    Args:
-        model: The name of a model that comes with osteon, or a file.
-    """
-    path = Path(model)
-    if isinstance(model, str):
-        return model
-    return path.parent.name if path.name == "model.safetensors" else path.stem
 
 
 def _kept(growing: Growing | None) -> str:

@@ -88,4 +88,3 @@ class Predictors:
 
 def _is_there(model: str | Path) -> bool:
     return find_model(model).exists()
-

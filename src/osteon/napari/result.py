@@ -64,6 +64,19 @@ def finest(layer: Any) -> _Finest:
     return _Finest(layer)
 
 
+def check_covers(labels: Any, scan: Any) -> None:
+    """Refuse labels that do not cover the voxels of a scan.
+
+    Args:
+        labels: A labels layer.
+        scan: An image layer.
+
+    Raises:
+        UsageError: If they differ in shape.
+    """
+    check_same_shape(labels, finest(scan))
+
+
 class Growing:
     """Shows what a running prediction has finished.
 
@@ -140,3 +153,15 @@ def show_uncertainty(viewer: Any, scan: Any, z: int, uncertainty: Any) -> Any:
     layer.data[z] = np.round(uncertainty * _FULL).astype(np.uint8)
     layer.refresh()
     return layer
+
+
+def model_name(model: str | Path) -> str:
+    """Return what a model is called in names of layers and files.
+
+    Args:
+        model: The name of a model that comes with osteon, or a file.
+    """
+    path = Path(model)
+    if isinstance(model, str):
+        return model
+    return path.parent.name if path.name == "model.safetensors" else path.stem

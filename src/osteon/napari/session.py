@@ -141,9 +141,7 @@ class Session(QObject):
             return Path(path)
         name = "".join(c if c.isalnum() or c in "-._" else "-" for c in layer.name)
         target = self.folder(scan) / "now" / f"{name}.tif"
-        return save(
-            layer.data, target, geometry=geometry_of(layer), scheme=scheme_of(layer)
-        )
+        return save(layer.data, target, geometry=geometry_of(layer), scheme=scheme_of(layer))
 
 
 def session_of(viewer: Any) -> Session:
