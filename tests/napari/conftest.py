@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -35,10 +36,9 @@ def screen() -> Iterator[None]:
     with os.fdopen(read) as pipe:
         number = pipe.readline().strip()
     os.environ["DISPLAY"] = f":{number}"
+    # Not at the end of the tests: Qt keeps its connection until the process ends.
+    atexit.register(server.kill)
     yield
-    server.terminate()
-    server.wait(10)
-    del os.environ["DISPLAY"]
 
 
 @pytest.fixture

@@ -28,8 +28,9 @@ def data() -> np.ndarray:
     "key",
     [
         0, -1, slice(1, 3), (2,), (2, slice(1, 4)), (slice(None), 3), (slice(None), slice(None), 4),
-        Ellipsis, (Ellipsis, 2), (1, Ellipsis, slice(0, 5, 2)), (slice(None, None, 2), 1, slice(2, 2)),
-        (slice(4, 1, -1), slice(None, None, -1)), (np.int64(3), slice(1, None)), (slice(4, None, -3), 0),
+        Ellipsis, (Ellipsis, 2), (1, Ellipsis, slice(0, 5, 2)),
+        (slice(None, None, 2), 1, slice(2, 2)), (slice(4, 1, -1), slice(None, None, -1)),
+        (np.int64(3), slice(1, None)), (slice(4, None, -3), 0),
     ],
 )  # fmt: skip
 def test_an_index_gives_what_numpy_gives(data: np.ndarray, key: Any) -> None:

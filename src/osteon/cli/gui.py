@@ -12,9 +12,9 @@ from osteon.errors import OsteonError
 
 
 def gui(
-    scan: Annotated[
-        Path | None,
-        typer.Argument(metavar="[SCAN]", help="Folder of slices or file to open; none: empty."),
+    scans: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[SCAN]", help="Scans and labels to open: folders or files."),
     ] = None,
 ) -> None:
     """Open the window: look at scans, predict, correct, fit, evaluate (extra gui)."""
@@ -22,6 +22,6 @@ def gui(
     from osteon.napari.launching import run
 
     try:
-        run(scan)
+        run(scans or ())
     except OsteonError as error:
         raise typer.Exit(int(report_error(error))) from None

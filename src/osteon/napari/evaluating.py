@@ -16,6 +16,7 @@ from osteon.labels import IGNORE, LabelClass, LabelScheme
 from osteon.napari.closing import keep_from_closing
 from osteon.napari.form import SettingsForm
 from osteon.napari.layers import (
+    KEY,
     check_same_shape,
     colours,
     file_of,
@@ -164,6 +165,7 @@ class EvaluateWidget(QWidget):
         keywords = labels_keywords(name, geometry_of(truth), scheme)
         keywords["colormap"] = {**colours(scheme), 1: (0.9, 0.2, 0.6, 1.0)}
         keywords["opacity"] = 0.9
+        keywords["metadata"][KEY]["derived"] = True
         return self.viewer.add_labels(Disagreement(truth.data, labels.data), **keywords)
 
     def open_report(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,11 @@ WIDGETS = ("Predict", "Correct and learn", "Fit", "Evaluate and measure")
 _BAR = "yellow"
 
 
-def open_window(scan: Path | None = None, *, show: bool = True) -> Any:
-    """Open napari with osteon's widgets, and a scan in it.
+def open_window(scans: Sequence[Path] = (), *, show: bool = True) -> Any:
+    """Open napari with osteon's widgets, and scans or labels in it.
 
     Args:
-        scan: A folder of slices or a file; None: an empty window.
+        scans: Folders of slices or files.
         show: Whether the window is shown at once.
 
     Returns:
@@ -27,10 +28,10 @@ def open_window(scan: Path | None = None, *, show: bool = True) -> Any:
 
     Raises:
         DependencyError: If napari or Qt is not installed, or there is no screen.
-        InputError: If the scan cannot be read.
+        InputError: If one cannot be read.
     """
-    if scan is not None:
-        detect_format(scan)  # a wrong path is told without waiting for the window
+    for path in scans:
+        detect_format(path)  # a wrong path is told without waiting for the window
     viewer = _viewer(show=show)
     first = None
     for name in WIDGETS:
@@ -38,8 +39,8 @@ def open_window(scan: Path | None = None, *, show: bool = True) -> Any:
         first = first or dock
     if first is not None:
         first.raise_()
-    if scan is not None:
-        add_scan(viewer, scan)
+    for path in scans:
+        add_scan(viewer, path)
     return viewer
 
 
@@ -86,19 +87,19 @@ def show_scale(viewer: Any) -> None:
     viewer.scale_bar.color = _BAR
 
 
-def run(scan: Path | None = None) -> None:
+def run(scans: Sequence[Path] = ()) -> None:
     """Open the window and stay until it is closed.
 
     Args:
-        scan: A folder of slices or a file; None: an empty window.
+        scans: Folders of slices or files.
 
     Raises:
         DependencyError: If napari or Qt is not installed.
-        InputError: If the scan cannot be read.
+        InputError: If one cannot be read.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of napari to developers
-        open_window(scan)
+        open_window(scans)
     import napari
 
     napari.run()

@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
 
 from osteon.errors import UsageError
 from osteon.events import Event
+from osteon.napari.layers import known
 from osteon.napari.work import in_words
 
 #: Fewest characters that a list of layers shows: names of scans are long, the panel is narrow.
@@ -37,6 +38,8 @@ _MINUTE, _HOUR = 60, 3600
 
 class LayerPicker(QComboBox):
     """A list of the layers of one kind, that follows the window.
+
+    Layers that osteon made of others (uncertainty, differences) are left out.
 
     Args:
         viewer: The viewer.
@@ -60,7 +63,8 @@ class LayerPicker(QComboBox):
 
     def _fill(self, event: Any = None) -> None:
         before = self.currentText()
-        names = [x.name for x in self._viewer.layers if x._type_string == self._kind]
+        layers = [x for x in self._viewer.layers if x._type_string == self._kind]
+        names = [x.name for x in layers if not known(x).get("derived")]
         if names == [self.itemText(i) for i in range(self.count())]:
             return
         self.blockSignals(True)
@@ -93,9 +97,8 @@ class LayerPicker(QComboBox):
         """
         layer = self.layer
         if layer is None:
-            kind = "an image" if self._kind == "image" else "a labels"
             raise UsageError(
-                f"there is no {kind} layer to be used as {self._what}",
+                f"there is no {self._kind} layer to be used as {self._what}",
                 mend="open one: drop its folder or file on the window, or File > Open",
             )
         return layer

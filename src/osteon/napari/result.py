@@ -10,7 +10,7 @@ import numpy as np
 
 from osteon.formats import open_volume
 from osteon.labels import LabelScheme
-from osteon.napari.layers import check_same_shape, file_of, geometry_of, labels_keywords
+from osteon.napari.layers import KEY, check_same_shape, file_of, geometry_of, labels_keywords
 from osteon.napari.session import Session, canvas
 
 #: Slices that are copied at once.
@@ -147,7 +147,7 @@ def show_uncertainty(viewer: Any, scan: Any, z: int, uncertainty: Any) -> Any:
         viewer.add_image(
             data, name=name, colormap="magma", blending="additive", opacity=0.8,
             contrast_limits=(0, _FULL), scale=scan.scale, units=scan.units,
-            metadata={"osteon": {"geometry": geometry}},
+            metadata={KEY: {"geometry": geometry, "derived": True}},
         )  # fmt: skip
     layer = viewer.layers[name]
     layer.data[z] = np.round(uncertainty * _FULL).astype(np.uint8)
