@@ -14,7 +14,7 @@ PYTEST ?=
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test test-slow test-gui lint format bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1	/'
@@ -36,6 +36,9 @@ test: $(STAMP)  ## the tests
 
 test-slow: $(STAMP)  ## the tests that take long
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow $(PYTEST)
+
+test-gui: $(STAMP)  ## the tests of the window alone, slow ones too (they are part of the others)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/napari -m "slow or not slow" $(PYTEST)
 
 lint: $(STAMP)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -4,8 +4,8 @@
         --scan DATA/S1_INT_AP/scan --truth DATA/S1_INT_AP/mask --out tour
 
 Looks at a scan, previews it, finds uncertain slices, paints in one, marks it, fine-tunes, predicts
-the whole scan, evaluates, measures, and puts a dataset together. Widgets are only read, never called.
-Each step fails if what it waits for does not come.
+the whole scan, evaluates, and puts a dataset together. Widgets are only read, never called. Each
+step fails if what it waits for does not come.
 """
 
 from __future__ import annotations
@@ -105,9 +105,7 @@ class Person:
     def picture(self, name: str) -> None:
         """Save what the window shows."""
         QTest.qWait(400)
-        self.viewer.window.screenshot(
-            str(self.out / f"{name}.png"), canvas_only=False, flash=False
-        )
+        self.viewer.window.screenshot(str(self.out / f"{name}.png"), canvas_only=False, flash=False)
 
 
 def _move_pressed(widget: QWidget, place: QPoint) -> None:
@@ -168,7 +166,7 @@ def correct_and_learn(person: Person, minutes: str, slices: str) -> None:
 
 
 def predict_and_evaluate(person: Person) -> None:
-    """Label the whole scan, compare with the truth, measure."""
+    """Label the whole scan, compare with the truth."""
     predict, judge = person.widgets["PredictWidget"], person.widgets["EvaluateWidget"]
     person.tab("Predict")
     button = person.press("PredictWidget", "Predict the whole scan")
@@ -193,8 +191,8 @@ def make_a_dataset(person: Person) -> None:
     """Put a dataset together of open layers and have it checked."""
     fit = person.widgets["FitWidget"]
     person.tab("Fit")
-    fold = next(w for w in fit.findChildren(QWidget) if getattr(w, "button", None) is not None
-                and getattr(w.button, "text", str)() == "Make a dataset of open layers")  # fmt: skip
+    folds = [w for w in fit.findChildren(QWidget) if type(w).__name__ == "Fold"]
+    fold = next(w for w in folds if w.button.text() == "Make a dataset of open layers")
     person.click(fold.button, QPoint(12, fold.button.height() // 2))
     person.press("FitWidget", "Add")
     person.press("FitWidget", "Use these as the dataset")
@@ -207,7 +205,9 @@ def make_a_dataset(person: Person) -> None:
 
 def main() -> None:
     """Do it all."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--scan", type=Path, required=True)
     parser.add_argument("--truth", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)

@@ -33,14 +33,22 @@ def open_window(scans: Sequence[Path] = (), *, show: bool = True) -> Any:
     for path in scans:
         detect_format(path)  # a wrong path is told without waiting for the window
     viewer = _viewer(show=show)
+    from qtpy.QtCore import QTimer
+
     first = None
     for name in WIDGETS:
         dock, _ = viewer.window.add_plugin_dock_widget("osteon", name, tabify=first is not None)
         first = first or dock
-    if first is not None:
-        first.raise_()
     for path in scans:
         add_scan(viewer, path)
+
+    def settle() -> None:
+        # Only now the window has its size, and the tabs their order.
+        if first is not None:
+            first.raise_()
+        viewer.reset_view()
+
+    QTimer.singleShot(0, settle)
     return viewer
 
 
