@@ -242,10 +242,66 @@ def test_a_scan_that_is_gone_is_told(tmp_path: Path) -> None:
         layers_of(tmp_path / "gone.tif")
 
 
-def test_the_command_says_what_is_missing(tmp_path: Path, capsys: Any) -> None:
+def test_the_command_says_what_is_missing(
+    tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from osteon.cli import main
 
     with pytest.raises(SystemExit) as end:
         main(["gui", str(tmp_path / "gone")])
     assert end.value.code == 3
     assert "there is no such file or folder" in capsys.readouterr().err
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+    with pytest.raises(SystemExit) as end:
+        main(["gui"])
+    assert end.value.code == 6
+    assert "there is no screen" in capsys.readouterr().err
+
+
+class _Running:
+    """Work that never ends by itself."""
+
+    def __init__(self) -> None:
+        self.running, self.asked_to_stop = True, False
+
+    def stop(self) -> None:
+        self.asked_to_stop = True
+        self.running = False
+
+    def wait(self, seconds: float = 0) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("answer", "closes", "stops"), [("stay", False, False), ("stop", True, True),
+                                    ("leave", True, False)]
+)  # fmt: skip
+def test_the_window_asks_before_it_closes_over_work(
+    screen: None,
+    qtbot: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    closes: bool,
+    stops: bool,
+) -> None:
+    from qtpy.QtWidgets import QMainWindow, QWidget
+
+    from osteon.napari import closing
+
+    window, widget, runs = QMainWindow(), QWidget(), _Running()
+    qtbot.addWidget(window)
+    window.setCentralWidget(widget)
+    asked = []
+    monkeypatch.setattr(closing, "ask", lambda _, what, goes_on: asked.append(what) or answer)
+    closing.keep_from_closing(widget, runs, "A fit", goes_on=True)
+    qtbot.wait(50)
+    window.show()
+    assert window.close() is closes
+    assert asked == ["A fit"]
+    assert runs.asked_to_stop is stops
+    runs.running = False
+    asked.clear()
+    assert window.close()
+    assert asked == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +55,13 @@ def open_window(scans: Sequence[Path] = (), *, show: bool = True) -> Any:
 
 
 def _viewer(*, show: bool) -> Any:
+    screens = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    if sys.platform == "linux" and not any(os.environ.get(name) for name in screens):
+        # Qt would end the process without a word that helps.
+        raise DependencyError(
+            "there is no screen for a window",
+            mend="start it on a desktop, over ssh with -X, or under xvfb-run for tests",
+        )
     try:
         import napari
     except ImportError as error:
