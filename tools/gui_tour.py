@@ -45,7 +45,7 @@ class Person:
                 self.picture("failed")
                 sys.exit(f"waited in vain for: {what}")
         QTest.qWait(300)
-        print(f"{what}", flush=True)
+        print(what, flush=True)
 
     def click(self, widget: QWidget, at: QPoint | None = None) -> None:
         """Click a widget in its middle."""
@@ -127,7 +127,7 @@ def look_and_preview(person: Person, work: Path) -> None:
     person.type_into(predict.folder.line, str(work))
     begun = time.monotonic()
     button = person.press("PredictWidget", "Preview this slice")
-    person.wait_until(button.isEnabled, f"preview: {predict.said.text()}")
+    person.wait_until(button.isEnabled, "preview")
     print(f"  first preview after {time.monotonic() - begun:.1f} s")
     begun = time.monotonic()
     button = person.press("PredictWidget", "Preview this slice")
@@ -154,7 +154,7 @@ def correct_and_learn(person: Person, minutes: str, slices: str) -> None:
     if (before == after).all():
         sys.exit("the brush painted nothing")
     person.press("LearnWidget", "Mark this slice as reviewed")
-    person.wait_until(lambda: "reviewed and kept" in learn.said.text(), learn.said.text())
+    person.wait_until(lambda: "reviewed and kept" in learn.said.text(), "reviewed")
     person.picture("4-reviewed")
     person.type_into(learn.minutes, minutes)
     person.press("LearnWidget", "Fine-tune the model")

@@ -21,6 +21,9 @@ VOXEL_UM = 20.0
 def screen() -> Iterator[None]:
     """A virtual screen, where there is none; its windows are drawn by software."""
     os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
+    from osteon.napari.apart import load_apart
+
+    load_apart()  # tests import PyTorch themselves, after a window was drawn
     if os.environ.get("DISPLAY") or os.name == "nt":
         yield
         return

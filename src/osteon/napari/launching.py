@@ -40,6 +40,7 @@ def open_window(scans: Sequence[Path] = (), *, show: bool = True) -> Any:
     first = None
     for name in WIDGETS:
         dock, _ = viewer.window.add_plugin_dock_widget("osteon", name, tabify=first is not None)
+        dock.setWindowTitle(name)  # "(osteon)" would only make the tabs too narrow to read
         first = first or dock
     for path in scans:
         add_scan(viewer, path)

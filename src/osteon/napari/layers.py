@@ -20,6 +20,7 @@ KEY = "osteon"
 _DARKEST, _BRIGHTEST = 0.5, 99.8
 #: Label volumes have few values; more mean a grey image.
 _MOST_LABELS = 32
+_AXES = ("z", "y", "x")
 _IGNORED = (0.6, 0.6, 0.6, 0.35)
 
 
@@ -30,8 +31,9 @@ def scale_of(geometry: Geometry) -> dict[str, Any]:
         geometry: Its geometry.
     """
     if not geometry.known:
-        return {"scale": (1.0, 1.0, 1.0), "units": ("pixel",) * 3}
-    return {"scale": tuple(float(s or 1) for s in geometry.voxel_size), "units": ("um",) * 3}
+        return {"scale": (1.0, 1.0, 1.0), "units": ("pixel",) * 3, "axis_labels": _AXES}
+    sizes = tuple(float(s or 1) for s in geometry.voxel_size)
+    return {"scale": sizes, "units": ("um",) * 3, "axis_labels": _AXES}
 
 
 def colours(scheme: LabelScheme) -> dict[int | None, Any]:

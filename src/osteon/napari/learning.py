@@ -25,7 +25,7 @@ from osteon.napari.closing import keep_from_closing
 from osteon.napari.curves import Curves
 from osteon.napari.fit_process import FitProcess
 from osteon.napari.form import save_settings
-from osteon.napari.layers import file_of, scheme_of
+from osteon.napari.layers import file_of, known, scheme_of
 from osteon.napari.parts import LayerPicker, ProgressRow, Said, buttons
 from osteon.napari.predictors import Request
 from osteon.napari.result import check_covers, labels_layer, model_name, show_uncertainty
@@ -55,6 +55,7 @@ class LearnWidget(QWidget):
         self.reviewed.setWordWrap(True)
         self.minutes.setRange(0.1, 10_000)
         self.minutes.setValue(_MINUTES)
+        self.minutes.setDecimals(1)
         self.minutes.setSuffix(" min")
         self.progress, self.fitting = ProgressRow(), ProgressRow("Stop, keep what it learned")
         self.curves, self.said = Curves(), Said()
@@ -161,6 +162,9 @@ class LearnWidget(QWidget):
 
         def take() -> None:
             layer = self._paintable()
+            for other in self.viewer.layers:
+                if known(other).get("derived"):
+                    other.visible = False  # or it would hide what is painted
             self.viewer.layers.selection.active = layer
             layer.selected_label = value
             layer.mode = "paint"

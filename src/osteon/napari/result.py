@@ -10,7 +10,15 @@ import numpy as np
 
 from osteon.formats import open_volume
 from osteon.labels import LabelScheme
-from osteon.napari.layers import KEY, check_same_shape, file_of, geometry_of, labels_keywords
+from osteon.napari.layers import (
+    KEY,
+    check_same_shape,
+    file_of,
+    geometry_of,
+    known,
+    labels_keywords,
+    scale_of,
+)
 from osteon.napari.session import Session, canvas
 
 #: Slices that are copied at once.
@@ -44,6 +52,9 @@ def labels_layer(
     z, y, x = (int(n) for n in finest(scan).data.shape)
     safe = "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
     data = canvas(session.folder(path) / "now" / f"{safe}.npy", (z, y, x))
+    for other in viewer.layers:
+        if other._type_string == "labels" or known(other).get("derived"):
+            other.visible = False  # colours over colours cannot be told apart
     return viewer.add_labels(data, **labels_keywords(name, geometry, scheme))
 
 
@@ -146,7 +157,7 @@ def show_uncertainty(viewer: Any, scan: Any, z: int, uncertainty: Any) -> Any:
         data = np.zeros(finest(scan).data.shape, np.uint8)
         viewer.add_image(
             data, name=name, colormap="magma", blending="additive", opacity=0.8,
-            contrast_limits=(0, _FULL), scale=scan.scale, units=scan.units,
+            contrast_limits=(0, _FULL), **scale_of(geometry),
             metadata={KEY: {"geometry": geometry, "derived": True}},
         )  # fmt: skip
     layer = viewer.layers[name]
