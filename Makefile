@@ -38,7 +38,7 @@ test-slow: $(STAMP)  ## the tests that take long
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow $(PYTEST)
 
 test-gui: $(STAMP)  ## the tests of the window alone, slow ones too (they are part of the others)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/napari -m "slow or not slow" $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/gui -m "slow or not slow" $(PYTEST)
 
 lint: $(STAMP)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

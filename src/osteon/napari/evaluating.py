@@ -34,6 +34,7 @@ from osteon.napari.parts import (
     buttons,
     open_in_browser,
 )
+from osteon.napari.result import hide_labels
 from osteon.napari.session import session_of, unwrapped
 from osteon.napari.work import Give, Work
 from osteon.settings import MeasureSettings
@@ -166,6 +167,7 @@ class EvaluateWidget(QWidget):
         keywords["colormap"] = {**colours(scheme), 1: (0.9, 0.2, 0.6, 1.0)}
         keywords["opacity"] = 0.9
         keywords["metadata"][KEY]["derived"] = True
+        hide_labels(self.viewer)
         return self.viewer.add_labels(Disagreement(truth.data, labels.data), **keywords)
 
     def open_report(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from qtpy.QtWidgets import (
     QFileDialog,
     QFormLayout,
     QScrollArea,
+    QTextBrowser,
     QVBoxLayout,
     QWidget,
 )
@@ -26,7 +28,6 @@ from osteon.napari.parts import (
     PathRow,
     ProgressRow,
     Said,
-    Table,
     buttons,
     open_in_browser,
 )
@@ -41,7 +42,7 @@ BASIC = (
     "training.max_minutes", "training.batch_size", "validation.method",
 )  # fmt: skip
 _TOML, _YAML = "Datasets (*.toml)", "Settings (*.yaml *.yml)"
-_MARKS = {"error": "✗ error", "warning": "! warning", "note": "note"}
+_MARKS = {"error": "✗", "warning": "!", "note": "·"}
 
 
 class FitWidget(QWidget):
@@ -59,9 +60,8 @@ class FitWidget(QWidget):
         self.assemble = Assemble(self.viewer, self.session)
         self.run = PathRow("save", hint="a new folder in the work folder")
         self.form = SettingsForm(FitSettings, basic=BASIC)
-        self.findings, self.said, self.curves = Table(), Said(), Curves()
+        self.findings, self.said, self.curves = QTextBrowser(), Said(), Curves()
         self.findings.setMaximumHeight(140)
-        self.findings.setWordWrap(True)
         self.findings.hide()
         self.progress, self.checking = ProgressRow("Stop, keep the best"), ProgressRow()
         self.work, self.process = Work(self), FitProcess(self)
@@ -194,8 +194,7 @@ class FitWidget(QWidget):
             self.said.complain(error)
             return
         dataset, settings, found = result
-        cells = [[_MARKS[f.severity], f.where, f"{f.text} {f.mend}".strip()] for f in found]
-        self.findings.fill(["", "where", "what was found"], cells)
+        self.findings.setHtml("".join(_as_html(finding) for finding in found))
         self.findings.setVisible(bool(found))
         errors = sum(f.severity == "error" for f in found)
         if errors:
@@ -308,3 +307,12 @@ def _status(run: Path) -> str:
         return str(json.loads((run / "run.json").read_text(encoding="utf-8"))["status"])
     except (OSError, ValueError, KeyError):
         return ""
+
+
+def _as_html(finding: Any) -> str:
+    mark, text, mend, where = (
+        html.escape(one)
+        for one in (_MARKS[finding.severity], finding.text, finding.mend, finding.where)
+    )
+    what = f"<p>{mark} <b>{text}</b> {mend}<br><small>{where}</small></p>"
+    return what.replace("  ", " ")

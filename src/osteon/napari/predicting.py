@@ -132,7 +132,7 @@ class PredictWidget(QWidget):
     def _models_changed(self) -> None:
         self.model.clear()
         for model in self.session.models:
-            text = model if isinstance(model, str) else f"{model.parent.name}/{model.name}"
+            text = model_name(model)
             self.model.addItem(f"{text} (comes with osteon)" if text == model else text, model)
         self.model.addItem(_OTHER, None)
         chosen = [self.model.itemData(i) for i in range(self.model.count())]

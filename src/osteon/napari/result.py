@@ -52,9 +52,7 @@ def labels_layer(
     z, y, x = (int(n) for n in finest(scan).data.shape)
     safe = "".join(c if c.isalnum() or c in "-._" else "-" for c in name)
     data = canvas(session.folder(path) / "now" / f"{safe}.npy", (z, y, x))
-    for other in viewer.layers:
-        if other._type_string == "labels" or known(other).get("derived"):
-            other.visible = False  # colours over colours cannot be told apart
+    hide_labels(viewer)
     return viewer.add_labels(data, **labels_keywords(name, geometry, scheme))
 
 
@@ -73,6 +71,17 @@ def finest(layer: Any) -> _Finest:
         layer: The layer.
     """
     return _Finest(layer)
+
+
+def hide_labels(viewer: Any) -> None:
+    """Hide labels and what was made of them: colours over colours cannot be told apart.
+
+    Args:
+        viewer: The viewer.
+    """
+    for layer in viewer.layers:
+        if layer._type_string == "labels" or known(layer).get("derived"):
+            layer.visible = False
 
 
 def check_covers(labels: Any, scan: Any) -> None:

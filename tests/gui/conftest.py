@@ -1,4 +1,7 @@
-"""A screen that nobody sees, and a small scan; tests skip with the reason where napari is not."""
+"""A screen that nobody sees, and a small scan; tests skip with the reason where napari is not.
+
+The folder is of ``osteon.napari``; by that name its modules would be taken for napari's own.
+"""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("napari", reason="the window needs the extra gui")
 pytest.importorskip("pytestqt", reason="the window is tested by pytest-qt")
 
-from tests.napari.helpers import put, wait_for
-
 from osteon.errors import InputError
 from osteon.formats import open_volume
+
+from .helpers import put, wait_for
 
 
 def test_a_scan_lies_in_micrometres_and_is_read_slice_by_slice(
