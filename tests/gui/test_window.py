@@ -305,3 +305,35 @@ def test_the_window_asks_before_it_closes_over_work(
     asked.clear()
     assert window.close()
     assert asked == []
+
+
+def test_what_was_painted_outlives_the_window(
+    viewer: Any, qtbot: Any, scan: Path, mask: Path, tmp_path: Path
+) -> None:
+    from osteon.labels import BONE_PORES
+    from osteon.napari.result import labels_layer
+    from osteon.napari.session import make_paintable, session_of
+
+    session = session_of(viewer)
+    session.choose_folder(tmp_path / "work")
+    image = put(viewer, scan)
+    layer = labels_layer(viewer, session, image, name="tube: m", scheme=BONE_PORES)
+    layer.data[3, 5, 6] = 2
+    # What a kill leaves: the file, and nothing else.
+    viewer.layers.remove(layer)
+    again = labels_layer(viewer, session, image, name="tube: m", scheme=BONE_PORES)
+    assert np.argwhere(np.asarray(again.data)).tolist() == [[3, 5, 6]]
+    truth = put(viewer, mask)
+    copies = [tmp_path / "work" / "now" / name for name in ("t.npy", "t-2.npy")]
+    for copy in copies:
+        truth.data = layers_data(mask)
+        make_paintable(truth, copies[0])
+        truth.data[0, 0, 0] = 1
+        assert np.load(copy)[0, 0, 0] == 1
+    assert open_volume(mask).read(slice(0, 1))[0, 0, 0] == 0
+
+
+def layers_data(path: Path) -> Any:
+    from osteon.napari.layers import layers_of
+
+    return layers_of(path)[0][0]

@@ -166,22 +166,26 @@ def unwrapped(viewer: Any) -> Any:
 
 
 def canvas(path: Path, shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """Make labels that are kept in a file while they are painted in.
+    """Open labels that are kept in a file while they are painted in; made if they are not there.
 
-    What is painted is the file's content at once, so a crash of the window loses none of it; and
-    labels may be larger than the memory.
+    What is painted is the file's content at once, so a crash of the window loses none of it, and
+    the next window goes on with it; and labels may be larger than the memory.
 
     Args:
-        path: The file (.npy); replaced.
+        path: The file (.npy); one of another shape is replaced.
         shape: (z, y, x).
 
     Returns:
-        Labels, all 0, backed by the file.
+        Labels backed by the file, all 0 where it is new.
 
     Raises:
         OutputError: If there is no room for it, or the place is not writable.
     """
     size = int(np.prod(shape))
+    with contextlib.suppress(OSError, ValueError):
+        there: npt.NDArray[np.uint8] = np.load(path, mmap_mode="r+", allow_pickle=False)
+        if there.shape == shape and there.dtype == np.uint8:
+            return there
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path.parent).free
@@ -207,7 +211,8 @@ def make_paintable(layer: Any, path: Path) -> None:
 
     Args:
         layer: The labels layer.
-        path: Where the copy is kept (.npy).
+        path: Where the copy is kept (.npy); where there is one of an earlier window, a number is
+            added to the name.
 
     Raises:
         OutputError: If there is no room for it.
@@ -215,7 +220,10 @@ def make_paintable(layer: Any, path: Path) -> None:
     if isinstance(layer.data, np.ndarray):
         return
     z, y, x = (int(n) for n in layer.data.shape)
-    copy = canvas(path, (z, y, x))
+    number, place = 2, path
+    while place.exists():
+        place, number = path.with_stem(f"{path.stem}-{number}"), number + 1
+    copy = canvas(place, (z, y, x))
     for start in range(0, z, _SLICES):
         copy[start : start + _SLICES] = layer.data[start : start + _SLICES]
     layer.data = copy
