@@ -252,6 +252,7 @@ class FitWidget(QWidget):
     def _begin(self, run: Path) -> None:
         self.run.set_path(run)
         self.curves.clear()
+        self.findings.hide()  # room for the curves
         self.said.say(f"The fit is starting; what it makes is in {run}")
         for button in (self.start_button, self.resume_button, self.report_button):
             button.setEnabled(False)
