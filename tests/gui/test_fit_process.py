@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +82,43 @@ def test_curves_take_epochs_alone(qapp: Any, qtbot: Any) -> None:
     assert not curves.add({"bytes": 3})
     assert curves.add({"epoch": 1, "train_loss": 0.5, "val_loss": None, "learning_rate": 1})
     assert curves.rows == [{"epoch": 1.0, "train_loss": 0.5}]
+
+
+_KILLED = """
+import os, signal, sys, time
+from pathlib import Path
+from qtpy.QtCore import QCoreApplication
+app = QCoreApplication([])
+from osteon.napari.fit_process import FitProcess
+process = FitProcess()
+dataset, settings, run = map(Path, sys.argv[1:])
+process.start(run, dataset=dataset, settings=settings)
+while not (run / "run.json").exists():
+    time.sleep(0.1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
+def test_a_fit_outlives_a_window_that_is_killed(scan: Path, mask: Path, tmp_path: Path) -> None:
+    from osteon.datasets import Manifest, ScanRow
+    from osteon.labels import BONE_PORES
+    from osteon.napari.form import save_settings
+    from osteon.settings import FitSettings, load_settings
+
+    quick = ["training.epochs=2", "training.batch_size=2", "training.workers=0",
+             "training.precision=fp32", "patches.size=64", "validation.method=none"]  # fmt: skip
+    row = ScanRow(name="tube", image=str(scan), mask=str(mask), specimen="tube")
+    Manifest(BONE_PORES, (row,)).save(tmp_path / "dataset.toml")
+    save_settings(load_settings(FitSettings, overrides=quick), tmp_path / "fit.yaml")
+    run = tmp_path / "fit-1"
+    words = [str(tmp_path / "dataset.toml"), str(tmp_path / "fit.yaml"), str(run)]
+    ended = subprocess.run([sys.executable, "-c", _KILLED, *words], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 240
+    while json.loads((run / "run.json").read_text())["status"] == "running":
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+    assert json.loads((run / "run.json").read_text())["status"] == "finished"
+    assert (run / "model.safetensors").is_file()

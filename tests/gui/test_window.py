@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -337,3 +340,49 @@ def layers_data(path: Path) -> Any:
     from osteon.napari.layers import layers_of
 
     return layers_of(path)[0][0]
+
+
+_OPEN = """
+import json, sys
+from pathlib import Path
+from npe2 import PluginManager
+from osteon.napari.launching import open_window
+manager = PluginManager.instance()
+manager.discover()
+if "osteon" not in manager:
+    sys.exit(77)
+viewer = open_window([Path(sys.argv[1])])
+from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QTabBar
+QTest.qWait(200)
+bars = viewer.window._qt_window.findChildren(QTabBar)
+tabs = [bar.tabText(i) for bar in bars for i in range(bar.count())]
+print(json.dumps({"tabs": tabs, "layers": [layer.name for layer in viewer.layers]}))
+viewer.close()
+"""
+
+
+def test_the_window_opens_with_its_widgets(screen: None, scan: Path) -> None:
+    from osteon.napari import launching
+
+    words = [sys.executable, "-W", "ignore", "-c", _OPEN, str(scan)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True)
+    if done.returncode == 77:
+        pytest.skip("osteon was installed before it had a window: install it again")
+    assert done.returncode == 0, done.stderr
+    shown = json.loads(done.stdout.splitlines()[-1])
+    assert set(launching.WIDGETS) <= set(shown["tabs"])
+    assert shown["layers"] == ["tube.nrrd"]
+
+
+def test_messages_name_what_is_in_the_window(tmp_path: Path) -> None:
+    from osteon.errors import OutputError
+    from osteon.files import refuse_existing
+    from osteon.napari.work import in_words
+
+    with pytest.raises(OutputError) as error:
+        refuse_existing(tmp_path, overwrite=False)
+    text = in_words(error.value)
+    assert "tick ‘Replace what exists’" in text
+    assert "--" not in text
+    assert in_words(ZeroDivisionError("x")).startswith("This is a bug in osteon.")

@@ -31,7 +31,7 @@ from osteon.napari.predictors import Request
 from osteon.napari.result import check_covers, labels_layer, model_name, show_uncertainty
 from osteon.napari.session import make_paintable, session_of, unwrapped
 from osteon.napari.uncertain import UncertainList, find_uncertain
-from osteon.napari.work import Give, Work
+from osteon.napari.work import Give, Work, was_stopped
 from osteon.settings import PredictSettings
 
 _MINUTES = 10.0
@@ -51,7 +51,7 @@ class LearnWidget(QWidget):
         self.scan = LayerPicker(self.viewer, "image", "the scan")
         self.labels = LayerPicker(self.viewer, "labels", "the labels to correct")
         self.uncertain, self.classes = UncertainList(), QWidget()
-        self.reviewed, self.minutes = QLabel(), QDoubleSpinBox()
+        self.reviewed, self.minutes, self.model = QLabel(), QDoubleSpinBox(), QLabel()
         self.reviewed.setWordWrap(True)
         self.minutes.setRange(0.1, 10_000)
         self.minutes.setValue(_MINUTES)
@@ -67,10 +67,12 @@ class LearnWidget(QWidget):
         self._lay_out()
         self._connect()
         self._labels_changed()
+        self._model_changed()
 
     def _lay_out(self) -> None:
         rows = QFormLayout()
         rows.addRow("Scan", self.scan)
+        rows.addRow("Model", self.model)
         rows.addRow("Labels", self.labels)
         find, (self.find_button,) = buttons({"Find uncertain slices": self.find})
         self._class_line = QHBoxLayout(self.classes)
@@ -111,9 +113,13 @@ class LearnWidget(QWidget):
         self.process.failed.connect(self._failed)
         self.process.ended.connect(self._learned)
         self.session.folder_changed.connect(self._show_reviewed)
+        self.session.models_changed.connect(self._model_changed)
         for picker in (self.scan, self.labels):
             self.destroyed.connect(picker.disconnect_all)
         keep_from_closing(self, self.process, "A fit", goes_on=True)
+
+    def _model_changed(self) -> None:
+        self.model.setText(f"{model_name(self.session.model)} (chosen in ‘Predict’)")
 
     # 1. where the model is in doubt
 
@@ -356,7 +362,9 @@ class LearnWidget(QWidget):
     def _ended(self, result: Any, error: Exception | None) -> None:
         self.progress.end()
         self.find_button.setEnabled(True)
-        if error is not None:
+        if was_stopped(error):
+            self.said.say("Stopped.")
+        elif error is not None:
             self.said.complain(error)
         elif self._then is not None:
             self._then(result)

@@ -25,7 +25,15 @@ from osteon.labels import LabelScheme
 from osteon.napari.closing import keep_from_closing
 from osteon.napari.form import SettingsForm
 from osteon.napari.layers import file_of
-from osteon.napari.parts import Fold, LayerPicker, PathRow, ProgressRow, Said, buttons
+from osteon.napari.parts import (
+    Fold,
+    LayerPicker,
+    PathRow,
+    ProgressRow,
+    Said,
+    buttons,
+    open_in_browser,
+)
 from osteon.napari.predictors import Predictors, Request
 from osteon.napari.result import (
     Growing,
@@ -77,6 +85,7 @@ class PredictWidget(QWidget):
         self.work = Work(self)
         self._growing: Growing | None = None
         self._layer: Any = None
+        self.report: Path | None = None
         self._lay_out()
         self._connect()
         self._models_changed()
@@ -102,9 +111,11 @@ class PredictWidget(QWidget):
         for widget in (row, self.first, QLabel("to"), self.last):
             line.addWidget(widget)
         whole, (self.whole_button,) = buttons({"Predict the whole scan": self.predict_whole})
+        report, (self.report_button,) = buttons({"Open the report": self.open_report})
+        self.report_button.hide()
         column = QVBoxLayout(self)
         column.addLayout(rows)
-        for widget in (first, span, whole, self.doubt, self.progress, self.said):
+        for widget in (first, span, whole, self.doubt, self.progress, self.said, report):
             column.addWidget(widget)
         column.addWidget(Fold("More settings", more))
         column.addStretch(1)
@@ -241,9 +252,15 @@ class PredictWidget(QWidget):
 
         self._begin(begin)
 
+    def open_report(self) -> None:
+        """Open the report of the prediction in the browser."""
+        if self.report is not None and not open_in_browser(self.report):
+            self.said.say(f"No browser could be opened. The report is {self.report}")
+
     def _begin(self, begin: Any) -> None:
         if self.work.running:
             return
+        self.report_button.hide()
         self._growing = None
         try:
             task = begin(self.request())
@@ -307,8 +324,9 @@ class PredictWidget(QWidget):
             except Exception as failure:
                 self.said.complain(failure)
                 return
-            report = f"\nReport: {result.report}" if result.report else ""
-            self.said.say(f"Labels: {result.labels}{report}")
+            self.report = result.report
+            self.report_button.setVisible(result.report is not None)
+            self.said.say(f"Labels: {result.labels}")
         elif isinstance(result, str):
             self.said.say(result)
 
