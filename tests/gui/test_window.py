@@ -386,3 +386,21 @@ def test_messages_name_what_is_in_the_window(tmp_path: Path) -> None:
     assert "tick ‘Replace what exists’" in text
     assert "--" not in text
     assert in_words(ZeroDivisionError("x")).startswith("This is a bug in osteon.")
+
+
+def test_the_sample_is_a_bone_with_its_labels(
+    viewer: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from osteon.napari import samples
+    from osteon.settings import SimulateSettings
+
+    small = SimulateSettings(kinds=("shaft",), size=64, slices=8, seed=7)
+    monkeypatch.setattr(samples, "SAMPLE", small)
+    monkeypatch.setattr("tempfile.mkdtemp", lambda prefix: str(tmp_path))
+    for data, keywords, kind in samples.simulated_bone():
+        getattr(viewer, f"add_{kind}")(data, **keywords)
+    assert [layer._type_string for layer in viewer.layers] == ["image", "labels"]
+    image, labels = (np.asarray(layer.data) for layer in viewer.layers)
+    assert image.shape == labels.shape == (8, 64, 64)
+    assert image[labels == 1].mean() > image[labels == 0].mean()
+    assert viewer.layers[0].scale[0] > 1  # µm

@@ -268,7 +268,7 @@ class PredictWidget(QWidget):
             self.said.complain(error)
             return
         self._enable(now=False)
-        self.said.say("")
+        self.said.say("Reading the scan and loading the model; only the first time takes long.")
         self.progress.begin()
         self.work.start(task)
 
