@@ -362,6 +362,7 @@ viewer.close()
 """
 
 
+@pytest.mark.slow
 def test_the_window_opens_with_its_widgets(screen: None, scan: Path) -> None:
     from osteon.napari import launching
 
@@ -404,3 +405,20 @@ def test_the_sample_is_a_bone_with_its_labels(
     assert image.shape == labels.shape == (8, 64, 64)
     assert image[labels == 1].mean() > image[labels == 0].mean()
     assert viewer.layers[0].scale[0] > 1  # µm
+
+
+def test_the_bar_tells_the_time_left(screen: None, qtbot: Any) -> None:
+    from osteon.events import Event
+    from osteon.napari.parts import ProgressRow
+
+    row = ProgressRow()
+    qtbot.addWidget(row)
+    row.begin()
+    row.tell(Event("progress", "predict", 3, 12, "slice", 150.0))
+    assert (row.bar.value(), row.bar.maximum(), row.left.text()) == (3, 12, "2 min left")
+    asked: list[int] = []
+    row.stopped.connect(lambda: asked.append(1))
+    row.button.click()
+    assert asked == [1]
+    row.tell(Event("progress", "predict", 4, 12, "slice", 100.0))
+    assert row.left.text() == "stopping …"  # until it has stopped
