@@ -128,12 +128,13 @@ class EvaluateWidget(QWidget):
         scan = None if self.scan.layer is None else file_of(self.scan.layer)
         self.show_disagreement(truth, labels)
         out = self.session.new("evaluation", scan=scan)
-        files = [self.session.labels_file(layer, scan=scan) for layer in (truth, labels)]
+        session = self.session
         only, contiguous = self.only_overlap.isChecked(), self.neighbours.currentData()
 
         def task(reporter: Reporter, give: Give) -> Shown:
             from osteon.workflows import EvaluateOptions, evaluate
 
+            files = [session.labels_file(layer, scan=scan) for layer in (truth, labels)]
             options = EvaluateOptions(scan=scan, only_overlap=only, contiguous=contiguous)
             run = evaluate(files[0], files[1], out=out, options=options, reporter=reporter)
             found = run.evaluation
@@ -188,11 +189,12 @@ class EvaluateWidget(QWidget):
             raise UsageError(f"‘{text}’ is no voxel size", mend="give µm, such as 10.5") from None
         scan = None if self.scan.layer is None else file_of(self.scan.layer)
         out = self.session.new("measure", scan=scan)
-        file = self.session.labels_file(layer, scan=scan)
+        session = self.session
 
         def task(reporter: Reporter, give: Give) -> Shown:
             from osteon.workflows import MeasureOptions, measure
 
+            file = session.labels_file(layer, scan=scan)
             options = MeasureOptions(voxel_size=size)
             run = measure(file, out=out, settings=settings, options=options, reporter=reporter)
             heads, rows = _measures(run.bones)

@@ -306,6 +306,18 @@ class PredictWidget(QWidget):
         if one.uncertainty is not None:
             show_uncertainty(self.viewer, self.scan.needed(), one.z, one.uncertainty)
 
+    def _show_whole(self, layer: Any, result: Whole) -> None:
+        """Show the file of labels: what is written may have been tidied, too."""
+
+        def task(reporter: Reporter, give: Give) -> Whole:
+            show_file(layer, result.labels, reporter)
+            return result
+
+        self._layer = layer
+        self._enable(now=False)
+        self.progress.begin()
+        self.work.start(task)
+
     def _ended(self, result: object, error: Exception | None) -> None:
         self.progress.end()
         self._enable(now=True)
@@ -318,12 +330,11 @@ class PredictWidget(QWidget):
             else:
                 self.said.complain(error)
             return
-        if isinstance(result, Whole) and growing is not None:
-            try:
-                show_file(growing.layer, result.labels)
-            except Exception as failure:
-                self.said.complain(failure)
+        if isinstance(result, Whole):
+            if growing is not None:
+                self._show_whole(growing.layer, result)
                 return
+            self._layer.refresh()
             self.report = result.report
             self.report_button.setVisible(result.report is not None)
             self.said.say(f"Labels: {result.labels}")

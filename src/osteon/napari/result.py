@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from osteon.events import Reporter
 from osteon.formats import open_volume
 from osteon.labels import LabelScheme
 from osteon.napari.layers import (
@@ -130,21 +131,23 @@ class Growing:
         return count
 
 
-def show_file(layer: Any, path: Path) -> None:
-    """Show the labels of a file in a layer that can be painted in.
+def show_file(layer: Any, path: Path, reporter: Reporter) -> None:
+    """Put the labels of a file into a layer that can be painted in; may run in a thread.
 
     Args:
-        layer: The labels layer.
+        layer: The labels layer; to be refreshed when this has ended.
         path: The label volume.
+        reporter: Told of the progress.
 
     Raises:
         InputError: If it cannot be read.
     """
-    volume = open_volume(path)
-    for z in range(0, volume.shape[0], _SLICES):
-        last = min(z + _SLICES, volume.shape[0])
-        layer.data[z:last] = volume.read(slice(z, last))
-    layer.refresh()
+    volume, data = open_volume(path), layer.data
+    with reporter.stage("show", total=volume.shape[0], unit="slice") as progress:
+        for z in range(0, volume.shape[0], _SLICES):
+            last = min(z + _SLICES, volume.shape[0])
+            data[z:last] = volume.read(slice(z, last))
+            progress.advance(last - z)
 
 
 def show_uncertainty(viewer: Any, scan: Any, z: int, uncertainty: Any) -> Any:
