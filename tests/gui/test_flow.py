@@ -15,7 +15,7 @@ from osteon.datasets import Manifest
 from osteon.formats import open_volume
 from osteon.settings import FitSettings, load_settings
 
-from .helpers import PATIENCE_MS, put, wait_for
+from .common import PATIENCE_MS, put, wait_for
 
 
 @pytest.fixture

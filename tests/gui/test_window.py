@@ -17,7 +17,7 @@ pytest.importorskip("pytestqt", reason="the window is tested by pytest-qt")
 from osteon.errors import InputError
 from osteon.formats import open_volume
 
-from .helpers import put, wait_for
+from .common import put, wait_for
 
 
 def test_a_scan_lies_in_micrometres_and_is_read_slice_by_slice(
