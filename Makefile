@@ -13,8 +13,11 @@ PYTEST ?=
 # dies ends the run: started anew, pytest-xdist has been seen to wait for its tests for ever.
 PARALLEL := -n logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
 
+# Where Qt's system libraries are not there, pytest-qt would end all tests, not only its own.
+QT = $$($(BIN)/python -c 'from PySide6 import QtGui, QtTest, QtWidgets' 2>/dev/null || echo -p no:pytest-qt)
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint format bench clean
+.PHONY: help demo test test-slow test-gui lint format bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1	/'
@@ -32,10 +35,13 @@ demo: $(STAMP)  ## simulate scans, fit, predict a scan, evaluate, report: into o
 	$(BIN)/osteon demo --out osteon-demo --overwrite
 
 test: $(STAMP)  ## the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QT) $(PARALLEL) $(PYTEST)
 
 test-slow: $(STAMP)  ## the tests that take long
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QT) $(PARALLEL) -m slow $(PYTEST)
+
+test-gui: $(STAMP)  ## the tests of the window alone, slow ones too (they are part of the others)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(QT) tests/gui -m "slow or not slow" $(PYTEST)
 
 lint: $(STAMP)  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

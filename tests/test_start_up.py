@@ -11,7 +11,7 @@ import pytest
 
 HEAVY = (
     "torch", "lightning", "matplotlib", "skimage", "scipy", "SimpleITK", "monai",
-    "openvino", "onnxruntime", "onnx", "onnxscript", "dask", "distributed",
+    "openvino", "onnxruntime", "onnx", "onnxscript", "dask", "distributed", "napari", "qtpy",
 )  # fmt: skip
 PAGES = (
     [],
@@ -20,6 +20,7 @@ PAGES = (
     ["evaluate"],
     ["measure"],
     ["demo"],
+    ["gui"],
     ["dataset"],
     ["dataset", "new"],
     ["dataset", "check"],

@@ -12,7 +12,8 @@ import pytest
 from osteon.events import Reporter
 from osteon.model_file import Model
 from osteon.prediction.forecast import in_words, seconds_of_network
-from osteon.prediction.job import Job, prepare
+from osteon.prediction.job import prepare
+from osteon.prediction.running import Job
 from osteon.volume import Array, ArrayVolume
 
 from .faking import MODEL, NETWORK, PLENTY, SPEC, FakeBackend, Images, noise

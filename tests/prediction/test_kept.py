@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from osteon.prediction import (
     Store,
     context,
     keeping,
+    new_slices,
     predict,
     predict_kept,
     work_area,
@@ -326,3 +328,21 @@ def test_a_long_name_has_a_work_area(tmp_path: Path) -> None:
     folder = work_area(tmp_path / ("ü" * 120 + ".tif"))
     folder.mkdir()
     assert folder.parent == tmp_path
+
+
+def test_what_is_finished_can_be_followed(tmp_path: Path) -> None:
+    folder = tmp_path / ".labels.osteon-part"
+    seen: set[str] = set()
+    assert list(new_slices(folder, seen)) == []  # not there yet
+    store = Store(folder, shape=(4, 2, 3), identity={})
+    planes = [np.full((2, 3), z, np.uint8) for z in range(4)]
+    store.put(0, [zlib.compress(p.tobytes()) for p in planes[:2]], note={})
+    assert [(z, p.tolist()) for z, p in new_slices(folder, seen)] == [
+        (z, [planes[z].tolist()]) for z in (0, 1)
+    ]
+    store.put(3, [zlib.compress(planes[3].tobytes())], note={})
+    assert [z for z, _ in new_slices(folder, seen)] == [3]
+    path = next(folder.glob("labels-00000003-*"))
+    path.write_bytes(path.read_bytes()[:-1])
+    assert list(new_slices(folder, set())) != []
+    assert [z for z, _ in new_slices(folder, set())] == [0, 1]

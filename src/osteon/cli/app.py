@@ -17,6 +17,7 @@ from osteon.cli.console import Console, Say, report_error
 from osteon.cli.convert import model_convert as _model_convert  # noqa: F401 (registers itself)
 from osteon.cli.datasets import dataset_app
 from osteon.cli.evaluating import evaluate
+from osteon.cli.gui import gui
 from osteon.cli.measuring import measure
 from osteon.cli.models import model_app
 from osteon.cli.options import (
@@ -248,6 +249,7 @@ def predict(
 app.command("evaluate", cls=MeasureCommand)(evaluate)
 app.command("measure", cls=MeasureCommand)(measure)
 app.command()(compare)
+app.command()(gui)
 
 
 @app.command()

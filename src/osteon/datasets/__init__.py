@@ -12,7 +12,7 @@ from osteon.datasets.grid import GridTiles
 from osteon.datasets.hashes import content_hash
 from osteon.datasets.manifest import Manifest, ScanRow
 from osteon.datasets.masks import MaskVolume, Pair, open_pair, open_pairs, scan_shapes
-from osteon.datasets.new import new_manifest
+from osteon.datasets.new import new_manifest, slices_apart
 from osteon.datasets.reduced import ReducedSlices
 from osteon.datasets.resampled import resample_pair
 from osteon.datasets.sampling import check_mode
@@ -61,6 +61,7 @@ __all__ = [
     "resample_pair",
     "scan_shapes",
     "scan_statistics",
+    "slices_apart",
     "split",
     "survey",
     "validation_tiles",

@@ -61,7 +61,7 @@ def new_manifest(
     with reporter.stage("look at masks", total=len(found), unit="scan") as progress:
         for name, image, mask in found:
             scan = open_file(image, gaps=True)
-            if contiguous and _are_apart(scan):
+            if contiguous and slices_apart(scan):
                 _say_apart(name)
                 apart.add(name)
             if mask is not None:
@@ -174,8 +174,12 @@ def _covers_some(image: Volume, mask: Volume) -> bool:
     return bool(own) and own <= set(image.slice_numbers or ())
 
 
-def _are_apart(scan: Volume) -> bool:
-    """Whether most slices are not followed by the next number, and nothing says how far apart."""
+def slices_apart(scan: Volume) -> bool:
+    """Whether most slices are not followed by the next number, and nothing says how far apart.
+
+    Args:
+        scan: The scan.
+    """
     numbers = scan.slice_numbers
     if numbers is None or len(numbers) < 2 or scan.geometry.voxel_size[0] is not None:
         return False

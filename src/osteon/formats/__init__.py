@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from osteon.formats.opening import detect_format, open_volume, open_writer
+from osteon.formats.opening import detect_format, open_pyramid, open_volume, open_writer
 
-__all__ = ["detect_format", "open_volume", "open_writer"]
+__all__ = ["detect_format", "open_pyramid", "open_volume", "open_writer"]

@@ -125,6 +125,26 @@ def open_volume(path: str | Path, *, format: str | None = None) -> Volume:
     return _format(format or detect_format(path)).open(path)
 
 
+def open_pyramid(path: str | Path) -> list[Volume]:
+    """Open a scan or label volume with the smaller copies of it that its file holds.
+
+    Args:
+        path: As for :func:`open_volume`.
+
+    Returns:
+        The volume and its copies, finest first; the volume alone where the format has none.
+
+    Raises:
+        InputError: As :func:`open_volume`.
+    """
+    path = Path(path).absolute()
+    if detect_format(path) != "zarr":
+        return [open_volume(path)]
+    from osteon.formats.zarr_store import open_levels
+
+    return open_levels(path)
+
+
 def open_writer(
     path: str | Path,
     *,

@@ -43,6 +43,36 @@ class _Zarr:
         return ZarrWriter(request)
 
 
+def open_levels(path: Path) -> list[Volume]:
+    """Open an OME-Zarr image with the smaller copies of itself that it holds.
+
+    Args:
+        path: The store.
+
+    Returns:
+        The image and its copies, finest first; of a store without a pyramid the image alone. The
+        geometry of the copies is not read.
+
+    Raises:
+        InputError: If it is damaged or of a kind osteon does not read.
+    """
+    first = FORMAT.open(path)
+    with reading(path, what="the Zarr store"):
+        node = zarr.open(path, mode="r")
+        if isinstance(node, zarr.Array):
+            return [first]
+        attributes: dict[str, Any] = dict(node.attrs)
+        ome: Any = attributes.get("ome", attributes)
+        names = [str(level["path"]) for level in ome["multiscales"][0]["datasets"]]
+        arrays = [(name, node[name]) for name in names[1:]]
+    smaller = [
+        ZarrVolume(path, array, name=name, meta=Meta())
+        for name, array in arrays
+        if isinstance(array, zarr.Array)
+    ]
+    return [first, *smaller]
+
+
 def _open_group(path: Path, group: zarr.Group) -> Volume:
     attributes: dict[str, Any] = dict(group.attrs)
     ome: Any = attributes.get("ome", attributes)

@@ -21,8 +21,9 @@ from osteon.prediction.engine import (
 from osteon.prediction.job import prepare
 from osteon.prediction.likeness import with_grey_values_of_all
 from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
+from osteon.prediction.running import Job
 from osteon.prediction.stopping import PredictionStopped
-from osteon.prediction.store import Store, work_area
+from osteon.prediction.store import Store, new_slices, work_area
 from osteon.prediction.wanted import Wanted
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "CleanUp",
     "ContextPlan",
     "Elsewhere",
+    "Job",
     "PredictPlan",
     "Predicted",
     "PredictionStopped",
@@ -40,6 +42,7 @@ __all__ = [
     "check_ranges",
     "check_together",
     "keep_part",
+    "new_slices",
     "plan_cleanup",
     "plan_prediction",
     "predict",

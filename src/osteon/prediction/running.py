@@ -73,8 +73,25 @@ class Job:
             First slice and labels (n, y, x), uint8, ascending without gaps.
         """
         if isinstance(self.seen, ResampledVolume) or self.sides is not None:
-            return _highest(self._logits(part))
+            return _highest(self.logits(part))
         return _within(self._run(part), part)
+
+    def logits(self, part: slice) -> Slabs:
+        """Give what the network says of some slices, each as if all were labelled.
+
+        Args:
+            part: Slices of the scan.
+
+        Yields:
+            First slice and logits (n, class, y, x), float32, on the scan's grid, ascending
+            without gaps; the class of the highest is the label.
+        """
+        if not isinstance(self.seen, ResampledVolume):
+            return _within(self._averaged(part), part)
+        axis = axes_back(self.seen)[0]
+        last = min(int(axis.first[part.stop - 1]) + axis.taps, self.seen.shape[0])
+        needed = slice(int(axis.first[part.start]), last)
+        return logits_back(self.seen, self._averaged(needed), part)
 
     def results(self, part: slice) -> Slabs:
         """Label some slices, and give what is wanted beside the labels.
@@ -85,7 +102,7 @@ class Job:
         Yields:
             First slice and (n, layer, y, x), uint8, as of :func:`osteon.prediction.wanted.layered`.
         """
-        with closing(self._logits(part) if self.wanted.beside else self.labels(part)) as slabs:
+        with closing(self.logits(part) if self.wanted.beside else self.labels(part)) as slabs:
             for z, slab in slabs:
                 yield z, layered(slab, self.wanted) if self.wanted.beside else slab[:, np.newaxis]
 
@@ -111,15 +128,6 @@ class Job:
         """Add what :meth:`taken` returned."""
         self.doubt.count(counted)
         self.skipped.count(counted)
-
-    def _logits(self, part: slice) -> Slabs:
-        """Logits of a part on the scan's own grid."""
-        if not isinstance(self.seen, ResampledVolume):
-            return _within(self._averaged(part), part)
-        axis = axes_back(self.seen)[0]
-        last = min(int(axis.first[part.stop - 1]) + axis.taps, self.seen.shape[0])
-        needed = slice(int(axis.first[part.start]), last)
-        return logits_back(self.seen, self._averaged(needed), part)
 
     def _averaged(self, part: slice) -> Slabs:
         """Logits of a part on the network's grid, the mean along all axes that are wanted."""

@@ -219,27 +219,27 @@ def axes_back(seen: ResampledVolume) -> tuple[AxisMap, ...]:
 def labels_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None) -> Slabs:
     """Bring logits back to the scan's own grid and take the class of the highest.
 
-    Logits, not labels, are interpolated (linearly where the scan is finer, by area where it is
-    more than 1.3 times coarser), so that borders run between the voxels of the coarser grid.
-
-    Memory: the logits of one slice on the scan's grid for each slice of the model's grid that a
-    slice of the scan is made of (2, or up to factor + 1 where the scan is coarser).
-
     Args:
         seen: The resampled scan.
-        logits: Slabs (n, class, y, x) on its grid, at least those that the part is made of.
+        logits: As for :func:`logits_back`, which says what is held.
         part: Slices of the scan that are wanted; None: all.
 
     Yields:
         Index and labels (1, y, x), uint8, of each slice of the scan.
     """
-    with closing(logits_back(seen, logits, part)) as back:
-        for z, slab in back:
-            yield z, slab.argmax(1).astype(np.uint8)
+    with closing(logits_back(seen, logits, part)) as planes:
+        for z, plane in planes:
+            yield z, plane.argmax(1).astype(np.uint8)
 
 
 def logits_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None) -> Slabs:
-    """Bring logits back to the scan's own grid; see :func:`labels_back`.
+    """Bring logits back to the scan's own grid.
+
+    Logits, not labels, are interpolated (linearly where the scan is finer, by area where it is
+    more than 1.3 times coarser), so that borders run between the voxels of the coarser grid.
+
+    Memory: the logits of one slice on the scan's grid for each slice of the model's grid that a
+    slice of the scan is made of (2, or up to factor + 1 where the scan is coarser).
 
     Args:
         seen: The resampled scan.

@@ -298,25 +298,54 @@ class Store:
         """
         given = 0
         for span, path in self._files():
-            with path.open("rb") as file:
-                head = json.loads(file.readline())
-                for i, (size, crc) in enumerate(zip(head["sizes"], head["crc32"], strict=True)):
-                    data = file.read(size)
-                    if len(data) != size or zlib.crc32(data) != crc:
-                        break
-                    if span.start + i < given:
-                        continue
-                    given = span.start + i + 1
-                    plane = np.frombuffer(zlib.decompress(data), np.uint8)
-                    yield span.start + i, plane.reshape(self.layers, *self.shape[1:])
-                else:
-                    continue
-            remove(path)
-            raise OutputError(
-                f"finished labels (slices {span.start} to {span.stop - 1}) are damaged on the disk",
-                where=path,
-                mend="run the same command again: they are made anew",
-            )
+            for z, stack in _stacks(path):
+                if stack is None:
+                    remove(path)
+                    raise OutputError(
+                        f"finished labels (slices {span.start} to {span.stop - 1}) are damaged on "
+                        "the disk",
+                        where=path,
+                        mend="run the same command again: they are made anew",
+                    )
+                if z >= given:
+                    given = z + 1
+                    yield z, stack
+
+
+def new_slices(folder: Path, seen: set[str]) -> Iterator[tuple[int, npt.NDArray[np.uint8]]]:
+    """Give the labels that a prediction has finished since the last look; locks nothing.
+
+    Args:
+        folder: The work area; it may not be there yet, or be gone already.
+        seen: Names of the files that were given before; those given now are added.
+
+    Yields:
+        Index and labels (1, y, x); a damaged file is passed over, for the prediction to mend.
+    """
+    for path in sorted(folder.glob("labels-*-*.z")):
+        if path.name in seen:
+            continue
+        try:
+            for z, stack in _stacks(path):
+                if stack is not None:
+                    yield z, stack[:1]
+        except FileNotFoundError:  # the labels are whole by now, and in their place
+            return
+        seen.add(path.name)
+
+
+def _stacks(path: Path) -> Iterator[tuple[int, npt.NDArray[np.uint8] | None]]:
+    """Read a file: index and layers (layer, y, x) of each slice; None ends a damaged one."""
+    first = int(path.stem.split("-")[1])
+    with path.open("rb") as file:
+        head = json.loads(file.readline())
+        for i, (size, crc) in enumerate(zip(head["sizes"], head["crc32"], strict=True)):
+            data = file.read(size)
+            if len(data) != size or zlib.crc32(data) != crc:
+                yield first + i, None
+                return
+            layers = np.frombuffer(zlib.decompress(data), np.uint8)
+            yield first + i, layers.reshape(head["plane"])
 
 
 def _locked(folder: Path) -> FileLock:

@@ -28,6 +28,7 @@ from osteon.prediction import (
 from osteon.resampling import resampled_axes
 from osteon.settings import PredictSettings
 from osteon.volume import Volume, VolumeWriter
+from osteon.workflows.naming import scan_name
 from osteon.workflows.opening import open_models, sized
 from osteon.workflows.predict_report import noted, report_path, write_report
 from osteon.workflows.predicting_again import (
@@ -44,8 +45,6 @@ from osteon.workflows.spreading import Task, Workers, own_threads, spread
 
 #: Schema of the record that is written beside the labels.
 SCHEMA = 1
-#: Endings that are part of a scan's name no longer than they say its format.
-_ENDINGS = (".ome.zarr", ".ome.tiff", ".ome.tif", ".nii.gz")
 
 
 @dataclass(frozen=True)
@@ -311,7 +310,7 @@ def _targets(scans: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
             where=out,
             mend="leave out the suffix",
         )
-    names = [_name(scan) for scan in scans]
+    names = [scan_name(scan) for scan in scans]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UsageError(
@@ -353,16 +352,6 @@ def _check_apart(scan: Path, target: Path) -> None:
             where=target,
             mend="choose the name of a folder that does not exist yet",
         )
-
-
-def _name(scan: Path) -> str:
-    name = scan.absolute().name
-    if name.lower() == "scan" and scan.is_dir():  # a dataset's <name>/scan
-        return scan.absolute().parent.name
-    for ending in _ENDINGS:
-        if name.lower().endswith(ending):
-            return name[: -len(ending)]
-    return name if scan.is_dir() and scan.suffix != ".zarr" else scan.stem
 
 
 def _record(target: Path, scan: Path, models: Sequence[Model], found: dict[str, Any]) -> None:

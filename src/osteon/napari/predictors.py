@@ -1,0 +1,90 @@
+"""Scans and models that are ready to label slices, kept while the window asks for the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osteon.events import Reporter
+from osteon.napari.session import Session
+from osteon.settings import PredictSettings
+from osteon.tables.shipped import find_model
+
+if TYPE_CHECKING:
+    from osteon.workflows.slicewise import SlicePredictor
+
+#: How many are kept: one for previews, one for slabs.
+_KEPT = 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for.
+
+    Attributes:
+        scan: The scan's folder or file.
+        model: Name or file of the model.
+        settings: How it is predicted.
+        voxel_size: In µm in place of what the scan says.
+    """
+
+    scan: Path
+    model: str | Path
+    settings: PredictSettings
+    voxel_size: float | None = None
+
+
+class Predictors:
+    """The last few of a window."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[tuple[Request, bool, float], SlicePredictor]] = []
+
+    @classmethod
+    def of(cls, session: Session) -> Predictors:
+        """Return those of a window.
+
+        Args:
+            session: The window's session.
+        """
+        if session.predictors is None:
+            session.predictors = cls()
+        found: Predictors = session.predictors
+        return found
+
+    def get(self, request: Request, *, alone: bool, reporter: Reporter) -> SlicePredictor:
+        """Return what labels slices of a scan; made if it is not kept.
+
+        Args:
+            request: What is asked for.
+            alone: Look at each slice on its own where the model can: quick, as no pass over the
+                whole scan comes before it.
+            reporter: Told of the progress.
+
+        Raises:
+            OsteonError: If the scan or the model cannot be used.
+        """
+        changed = find_model(request.model).stat().st_mtime if _is_there(request.model) else 0.0
+        key = (request, alone, changed)
+        for kept, predictor in self._kept:
+            if kept == key:
+                return predictor
+        from osteon.workflows.slicewise import SlicePredictor  # PyTorch: in the thread that asks
+
+        settings = request.settings
+        if alone:
+            settings = settings.model_copy(update={"contiguous": "no"})
+        made = SlicePredictor(
+            request.scan,
+            model=request.model,
+            settings=settings,
+            voxel_size=request.voxel_size,
+            reporter=reporter,
+        )
+        self._kept = [(key, made), *self._kept][:_KEPT]
+        return made
+
+
+def _is_there(model: str | Path) -> bool:
+    return find_model(model).exists()
