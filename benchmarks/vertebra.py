@@ -31,7 +31,7 @@ from osteon.datasets import Manifest
 from osteon.events import Event, Reporter
 from osteon.settings import FitSettings, load_settings
 
-HELD_OUT = "S6"
+FITTED, HELD_OUT = ("S1", "S2", "S3", "S4", "S5"), "S6"
 #: What all variants share: few patches, so small batches and a warm-up; see docs/results.md.
 QUICK = (
     "training.batch_size=8",
@@ -71,22 +71,34 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 }
 
 
-def equal_compute(network: str, preset: str) -> tuple[str, ...]:
-    """Settings of one network and augmentation, with as many epochs as equal compute allows."""
+def equal_compute(
+    network: str, preset: str, *, slices: int = EQUAL_SLICES, measured_once: bool = False
+) -> tuple[str, ...]:
+    """Settings of one network and augmentation, with as many patches as equal compute allows.
+
+    Args:
+        network: a name of ``NETWORKS``.
+        preset: the augmentation.
+        slices: how many slices are fitted to.
+        measured_once: all patches in one epoch, so that it is measured at the end alone;
+            otherwise one patch of each slice an epoch.
+
+    """
     from osteon.networks import NetworkSpec, network_costs
 
     def flops(name: str) -> int:
         return network_costs(NetworkSpec(*NETWORKS[name], 1, 3), (1, 1, 256, 256)).flops
 
     architecture, encoder = NETWORKS[network]
-    epochs = round(EQUAL_PATCHES * flops("unet") / flops(network) / EQUAL_SLICES)
+    rounds = round(EQUAL_PATCHES * flops("unet") / flops(network) / slices)
+    per_slice, epochs = (rounds, 1) if measured_once else (1, rounds)
     kept = [item for item in FINAL if not item.startswith(("network.", "patches.", "augment"))]
     return (
         *kept,
         f"network.architecture={architecture}",
         f"network.encoder={encoder}",
         f"augmentation.preset={preset}",
-        "patches.per_slice=1",
+        f"patches.per_slice={per_slice}",
         f"training.epochs={epochs}",
     )
 
@@ -97,6 +109,18 @@ def settings_of(variant: str, extra: Sequence[str] = ()) -> tuple[str, ...]:
         _, network, preset = variant.split("-")
         return (*equal_compute(network, preset), *extra)
     return (*VARIANTS[variant], *extra)
+
+
+def fold_settings(variant: str, kept_back: Sequence[str], extra: Sequence[str]) -> list[str]:
+    """Settings of a variant with some specimens kept back, as many patches as without."""
+    if variant.startswith("equal-"):
+        _, network, preset = variant.split("-")
+        slices = EQUAL_SLICES * (len(FITTED) - len(kept_back)) // len(FITTED)
+        chosen = [*equal_compute(network, preset, slices=slices, measured_once=True), *extra]
+    else:
+        chosen = [*settings_of(variant), "validation.max_slices=4", *extra]
+    chosen = [item for item in chosen if item != "validation.method=none"]
+    return [*chosen, f"validation.specimens=[{','.join(kept_back)}]"]
 
 
 def say(event: Event) -> None:
@@ -125,21 +149,16 @@ def manifests(data: Path, work: Path) -> tuple[Manifest, Manifest]:
 def cross_validate(
     data: Path, work: Path, variant: str, folds: Sequence[str], extra: Sequence[str]
 ) -> None:
-    """Fit with each specimen of S1–S5 kept back in turn, and print a row a fold."""
+    """Fit with each specimen of S1–S5, or each group as ``S1,S2``, kept back in turn."""
     fitting, _ = manifests(data, work)
     rows = []
     for fold in folds:
         settings = load_settings(
-            FitSettings,
-            overrides=[
-                *(s for s in settings_of(variant, extra) if s != "validation.method=none"),
-                f"validation.specimens=[{fold}]",
-                "validation.max_slices=4",
-            ],
+            FitSettings, overrides=fold_settings(variant, fold.split(","), extra)
         )
         run = workflows.fit(
             str(fitting.path),
-            out=work / f"{variant}-{fold}",
+            out=work / f"{variant}-{fold.replace(',', '-')}",
             settings=settings,
             overwrite=True,
             reporter=Reporter(say),
@@ -254,7 +273,7 @@ def main() -> None:
     equal = [f"equal-{network}-{preset}" for network in NETWORKS for preset in PRESETS]
     parser.add_argument("--variant", choices=[*VARIANTS, *equal], default="10-minutes")
     parser.add_argument("--set", action="append", default=[], help="a further setting")
-    parser.add_argument("--folds", nargs="+", default=["S1", "S2", "S3", "S4", "S5"])
+    parser.add_argument("--folds", nargs="+", default=list(FITTED))
     parser.add_argument("--out")
     parser.add_argument("--run", type=Path, action="append", default=[])
     parser.add_argument("--report", type=Path)

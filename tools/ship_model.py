@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -53,8 +54,20 @@ def last_of(run: Path) -> Model:
     # What is shown as the score of the weights is that of the epoch they are of.
     row = dict(kept["callbacks"][_WATCH]["history"][-1])
     values = row.pop("val_iou")
-    row |= {f"val_iou_{n}": v for n, v in zip(model.spec.labels.names, values, strict=True)}
+    if values:  # none where nothing was kept back
+        row |= {f"val_iou_{n}": v for n, v in zip(model.spec.labels.names, values, strict=True)}
     return Model(replace(model.spec, provenance={**model.spec.provenance, "best": row}), average)
+
+
+def without_folders(value: Any) -> Any:
+    """Return what a model file says of itself with files named, not with where they were."""
+    if isinstance(value, dict):
+        return {key: without_folders(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [without_folders(one) for one in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        return Path(value).name
+    return value
 
 
 def main() -> None:
@@ -67,7 +80,8 @@ def main() -> None:
     args = parser.parse_args()
     model = last_of(args.run) if args.last else load_model(args.run / "model.safetensors")
     feature = None if args.feature_px is None else (args.feature_px[0], args.feature_px[1])
-    spec = replace(model.spec, name=args.name, feature_px=feature)
+    provenance = without_folders(model.spec.provenance)
+    spec = replace(model.spec, name=args.name, feature_px=feature, provenance=provenance)
     target = shipped_folder() / f"{args.name}{SUFFIX}"
     save_model(target, Model(spec, model.weights), half=True)
     size = target.stat().st_size / 2**20
