@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,10 @@ import pytest
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "larger_than_memory.py"
 #: PyTorch with CUDA's libraries and the networks' take about 900 MiB of it before anything is run.
 CAP_MIB = 1152
+LARGE = pytest.mark.skipif(
+    os.environ.get("OSTEON_LARGE_TESTS") != "1",
+    reason="takes 5 GiB of disk and some minutes: set OSTEON_LARGE_TESTS=1",
+)
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="caps memory as Linux does")
 
 
@@ -22,6 +27,7 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @LINUX
+@LARGE
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_quarter_of_the_scan_is_enough(tmp_path: Path) -> None:
