@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QLineEdit, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QCheckBox, QComboBox, QFormLayout, QVBoxLayout, QWidget
 
 from osteon.errors import UsageError
 from osteon.events import Reporter
@@ -31,6 +31,7 @@ from osteon.napari.parts import (
     ProgressRow,
     Said,
     Table,
+    VoxelSize,
     buttons,
     open_in_browser,
 )
@@ -72,8 +73,7 @@ class EvaluateWidget(QWidget):
         self.neighbours = QComboBox()
         for text, value in (("yes", None), ("no: slices far apart", False)):
             self.neighbours.addItem(text, value)
-        self.voxel_size = QLineEdit()
-        self.voxel_size.setPlaceholderText("what the labels say")
+        self.voxel_size = VoxelSize("what the labels say")
         self.form = SettingsForm(MeasureSettings, basic=())
         self.table, self.progress, self.said = Table(), ProgressRow(), Said()
         self.work = Work(self)
@@ -182,11 +182,7 @@ class EvaluateWidget(QWidget):
 
     def _measurement(self) -> Any:
         layer = self.measured.needed()
-        settings, text = self.form.settings(), self.voxel_size.text().strip()
-        try:
-            size = float(text) if text else None
-        except ValueError:
-            raise UsageError(f"‘{text}’ is no voxel size", mend="give µm, such as 10.5") from None
+        settings, size = self.form.settings(), self.voxel_size.size_um()
         scan = None if self.scan.layer is None else file_of(self.scan.layer)
         out = self.session.new("measure", scan=scan)
         session = self.session

@@ -111,6 +111,32 @@ class LayerPicker(QComboBox):
                 signal.disconnect(self._fill)
 
 
+class VoxelSize(QLineEdit):
+    """A voxel size in µm, in place of what a file says.
+
+    Args:
+        hint: Shown while it is empty.
+    """
+
+    def __init__(self, hint: str):
+        super().__init__()
+        self.setPlaceholderText(hint)
+
+    def size_um(self) -> float | None:
+        """Return the size; None where nothing is given.
+
+        Raises:
+            UsageError: If it is no number.
+        """
+        text = self.text().strip()
+        try:
+            return float(text) if text else None
+        except ValueError:
+            raise UsageError(
+                f"‘{text}’ is no voxel size", mend="give µm, such as 10.5, or leave it empty"
+            ) from None
+
+
 class PathRow(QWidget):
     """A path with a Browse button.
 

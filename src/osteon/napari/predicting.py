@@ -13,13 +13,11 @@ from qtpy.QtWidgets import (
     QFormLayout,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
     QSpinBox,
     QVBoxLayout,
     QWidget,
 )
 
-from osteon.errors import UsageError
 from osteon.events import Event, Reporter
 from osteon.labels import LabelScheme
 from osteon.napari.closing import keep_from_closing
@@ -31,6 +29,7 @@ from osteon.napari.parts import (
     PathRow,
     ProgressRow,
     Said,
+    VoxelSize,
     buttons,
     open_in_browser,
 )
@@ -75,8 +74,7 @@ class PredictWidget(QWidget):
         self.scan = LayerPicker(self.viewer, "image", "the scan")
         self.model = QComboBox()
         self.folder = PathRow("folder", hint="beside the scan")
-        self.voxel_size = QLineEdit()
-        self.voxel_size.setPlaceholderText("what the scan says")
+        self.voxel_size = VoxelSize("what the scan says")
         self.first, self.last = QSpinBox(), QSpinBox()
         self.doubt = QCheckBox("Show where the model is uncertain (preview, slices)")
         self.replace = QCheckBox("Replace what exists")
@@ -177,13 +175,7 @@ class PredictWidget(QWidget):
             OsteonError: If there is no scan, or a value is wrong.
         """
         layer = self.scan.needed()
-        text = self.voxel_size.text().strip()
-        try:
-            size = float(text) if text else None
-        except ValueError:
-            raise UsageError(
-                f"‘{text}’ is no voxel size", mend="give µm, such as 10.5, or leave it empty"
-            ) from None
+        size = self.voxel_size.size_um()
         return Request(file_of(layer), self.session.model, self.form.settings(), size)
 
     def target(self, request: Request) -> Path:

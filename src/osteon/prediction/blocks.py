@@ -16,7 +16,7 @@ from osteon.patches import Tile, blend_weights, tile_grid
 from osteon.prediction.air import Air, Mask, Skipped, bright_cells, holds, inside_cells, pixels
 from osteon.prediction.plan import InputRules, PredictPlan
 from osteon.prediction.scale import Slabs
-from osteon.prediction.wanted import nothing
+from osteon.prediction.wanted import highest, nothing
 from osteon.volume import Array, Volume
 
 #: Blocks that lie beside each other, from the same slices.
@@ -189,7 +189,7 @@ class BlockRunner:
                 carried = total[:, stop - start :].copy()
                 whole = total[:, : stop - start].swapaxes(0, 1)
                 if stop > start:
-                    yield start, whole if classes is not None else _highest(whole)
+                    yield start, whole if classes is not None else highest(whole)
 
     def _row(self, slab: Array, row: Row, left: Row) -> Array:
         """Weighted logits (class, z, y, x) of a row, from the transition before its core on."""
@@ -207,13 +207,6 @@ class BlockRunner:
             within = slice(start - offset, stop - offset)
             total[..., tile.read[1], tile.read[2]] += (made * weights)[:, within]
         return total
-
-
-def _highest(logits: Array) -> Array:
-    labels = np.empty((logits.shape[0], *logits.shape[2:]), np.uint8)
-    for one, into in zip(logits, labels, strict=True):
-        into[:] = one.argmax(0)
-    return labels
 
 
 def run_blocks(

@@ -18,7 +18,7 @@ from osteon.prediction.plan import InputRules, PredictPlan, input_rules
 from osteon.prediction.scale import Slabs, axes_back, logits_back
 from osteon.prediction.sides import Sides
 from osteon.prediction.slices import SliceRunner
-from osteon.prediction.wanted import Wanted, layered
+from osteon.prediction.wanted import Wanted, highest, layered
 from osteon.resampling import ResampledVolume
 from osteon.volume import Volume
 
@@ -73,7 +73,7 @@ class Job:
             First slice and labels (n, y, x), uint8, ascending without gaps.
         """
         if isinstance(self.seen, ResampledVolume) or self.sides is not None:
-            return _highest(self.logits(part))
+            return _labelled(self.logits(part))
         return _within(self._run(part), part)
 
     def logits(self, part: slice) -> Slabs:
@@ -140,13 +140,10 @@ class Job:
         return runner.run(part, classes=classes)
 
 
-def _highest(logits: Slabs) -> Slabs:
+def _labelled(logits: Slabs) -> Slabs:
     with closing(logits):
         for z, slab in logits:
-            labels = np.empty((slab.shape[0], *slab.shape[2:]), np.uint8)
-            for one, into in zip(slab, labels, strict=True):
-                into[:] = one.argmax(0)
-            yield z, labels
+            yield z, highest(slab)
 
 
 def _within(slabs: Slabs, part: slice) -> Slabs:

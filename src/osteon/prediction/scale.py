@@ -216,22 +216,6 @@ def axes_back(seen: ResampledVolume) -> tuple[AxisMap, ...]:
     )
 
 
-def labels_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None) -> Slabs:
-    """Bring logits back to the scan's own grid and take the class of the highest.
-
-    Args:
-        seen: The resampled scan.
-        logits: As for :func:`logits_back`, which says what is held.
-        part: Slices of the scan that are wanted; None: all.
-
-    Yields:
-        Index and labels (1, y, x), uint8, of each slice of the scan.
-    """
-    with closing(logits_back(seen, logits, part)) as planes:
-        for z, plane in planes:
-            yield z, plane.argmax(1).astype(np.uint8)
-
-
 def logits_back(seen: ResampledVolume, logits: Slabs, part: slice | None = None) -> Slabs:
     """Bring logits back to the scan's own grid.
 

@@ -83,6 +83,21 @@ def layered(logits: Images, wanted: Wanted) -> npt.NDArray[np.uint8]:
     return made
 
 
+def highest(logits: Images) -> npt.NDArray[np.uint8]:
+    """Label slices by the class of the highest logit; holds the working copy of one slice.
+
+    Args:
+        logits: (n, class, y, x).
+
+    Returns:
+        Labels (n, y, x).
+    """
+    labels = np.empty((logits.shape[0], *logits.shape[2:]), np.uint8)
+    for one, into in zip(logits, labels, strict=True):
+        into[:] = one.argmax(0)
+    return labels
+
+
 def softmax(logits: Images, *, axis: int) -> Images:
     """Return class probabilities.
 
