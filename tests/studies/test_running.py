@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from osteon.errors import ExitCode, InputError, OutputError, UsageError
 from osteon.events import Event, Reporter
+from osteon.files import temporaries, temporary
 from osteon.settings import FitSettings, load_settings
 from osteon.studies import running
-from osteon.studies.executor import LocalExecutor
+from osteon.studies.executor import Job, LocalExecutor, begin
 from osteon.studies.folder import StudyFolder
 from osteon.studies.planning import Plan, Run
 from osteon.studies.running import StudyRun, run_study
@@ -118,6 +122,43 @@ def test_a_process_that_outlived_its_driver_is_waited_for(plan: Plan, tmp_path: 
     threading.Timer(1.0, (tmp_path / "SLOW").unlink).start()
     assert go(plan, tmp_path).exit_code is ExitCode.OK
     assert [c for c in calls(tmp_path) if "seed1" in c] == ["baseline-seed1 go"]
+
+
+def test_a_process_whose_driver_had_no_time_to_write_it_down_is_found(
+    plan: Plan, tmp_path: Path
+) -> None:
+    (tmp_path / "SLOW").touch()
+    folder = StudyFolder((tmp_path / "out").absolute())
+    fresh, resume = command(plan.dataset, tmp_path, folder.run("baseline-seed1"))
+    process = subprocess.Popen([sys.executable, *fresh[1:]])
+    wait_for(lambda: (folder.run("baseline-seed1") / "run.json").exists())
+    log, record = tmp_path / "log", tmp_path / "record.json"
+    job = Job("baseline-seed1", folder.run("baseline-seed1"), fresh, resume, log, record)
+    assert begin(job).pid == process.pid
+    assert json.loads(record.read_text())["pid"] == process.pid
+    (tmp_path / "SLOW").unlink()
+    assert process.wait() == 0
+    other = begin(replace(job, record=tmp_path / "none.json"))  # nothing runs any more
+    assert other.pid != process.pid
+    assert other.wait() == 0
+
+
+def test_a_driver_killed_as_it_began_leaves_a_folder_to_begin_in(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """The process ends here."""
+
+    def dies(path: Path, *words: object, **named: object) -> None:
+        temporary(path).write_text("{")  # half of it
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("osteon.studies.folder.write_json", dies)
+        with pytest.raises(Killed):
+            go(plan, tmp_path)
+    assert len(temporaries(tmp_path / "out/study.json")) == 1
+    assert go(plan, tmp_path).exit_code is ExitCode.OK
 
 
 def test_two_drivers_do_not_run_the_same_study(plan: Plan, tmp_path: Path) -> None:

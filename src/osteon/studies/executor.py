@@ -56,8 +56,9 @@ def begin(job: Job) -> Process:
     Returns:
         The process.
     """
-    left = _still_running(job)
+    left = _recorded(job) or _unrecorded(job)
     if left is not None:
+        write_json(job.record, {"host": platform.node(), "pid": left.pid})
         return left
     # The settings are the first thing that a fit writes; from then on it can be gone on with.
     words = list(job.resume if (job.folder / "settings.yaml").exists() else job.fresh)
@@ -89,7 +90,7 @@ def exit_code(process: Process) -> int | None:
     return 0
 
 
-def _still_running(job: Job) -> psutil.Process | None:
+def _recorded(job: Job) -> psutil.Process | None:
     try:
         kept = json.loads(job.record.read_text(encoding="utf-8"))
         if kept["host"] != platform.node():
@@ -101,6 +102,18 @@ def _still_running(job: Job) -> psutil.Process | None:
         return process if same and exit_code(process) is None else None
     except (OSError, ValueError, KeyError, psutil.Error):
         return None
+
+
+def _unrecorded(job: Job) -> psutil.Process | None:
+    """Find a process whose driver was killed before it could write down which it is."""
+    known = (list(job.fresh[1:]), list(job.resume[1:]))
+    for process in psutil.process_iter():
+        try:
+            if process.cmdline()[1:] in known and exit_code(process) is None:
+                return process
+        except psutil.Error:  # it has ended meanwhile, or belongs to somebody else
+            continue
+    return None
 
 
 class Executor(Protocol):

@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from osteon.errors import InputError, OutputError, UsageError
-from osteon.files import write_json
+from osteon.files import temporaries, write_json
 from osteon.studies.planning import Plan, Run
 from osteon.workflows.record import check_folder, machine, now, read_json, versions
 
@@ -93,14 +93,13 @@ class StudyFolder:
                         mend="restore the study file or the dataset, remove the run's folder, or "
                         "choose another --out",
                     )
-        elif any(p.name != ".lock" for p in self.path.iterdir()):
+        elif self._strangers():
             raise OutputError(
                 "this folder is not empty and holds no study of osteon",
                 where=self.path,
                 mend="choose another folder",
             )
-        for name in ("runs", "logs", "settings"):
-            (self.path / name).mkdir(exist_ok=True)
+        # The first of all: a driver that is killed here leaves a study, or an empty folder.
         write_json(
             self.path / _STUDY,
             {
@@ -115,6 +114,13 @@ class StudyFolder:
                 "machine": machine(),
             },
         )
+        for name in ("runs", "logs", "settings"):
+            (self.path / name).mkdir(exist_ok=True)
+
+    def _strangers(self) -> bool:
+        """Whether the folder holds what no driver left that was killed as it began."""
+        own = {self.path / ".lock", *temporaries(self.path / _STUDY)}
+        return any(path not in own for path in self.path.iterdir())
 
     def load(self) -> tuple[dict[str, Any], list[Run]]:
         """Read what the study is.

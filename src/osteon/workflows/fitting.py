@@ -49,6 +49,7 @@ from osteon.workflows.run_folder import (
     open_run,
     recorded_dataset,
     recorded_settings,
+    sweep_run,
 )
 
 #: Schema of ``run.json``.
@@ -199,6 +200,7 @@ def _begin(
     if (folder.path / "run.json").exists() and resume:
         dataset = Path(prepared.manifest.path or "")
         check_unchanged(folder, dataset, prepared.hashes, prepared.division)
+        sweep_run(folder.path)
         amend(folder, {"status": "running"})
     else:
         clear(folder.path)

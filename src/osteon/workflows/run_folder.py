@@ -10,9 +10,18 @@ from typing import Any
 
 from osteon.datasets import Split
 from osteon.errors import InputError, OsteonError, OutputError, UsageError
+from osteon.files import remove, temporaries
 from osteon.settings import FitSettings, load_settings
 from osteon.training import FitFolder
 from osteon.workflows.record import check_folder, now, read_json, write_json
+
+#: What a fit writes, in its run folder and below.
+_FIRST = "settings.yaml"
+_FILES = (
+    "run.json", _FIRST, "dataset.toml", "split.json", "plan.json", "log.csv", "validation.csv",
+    "model.safetensors", "report.html", "STOP",
+)  # fmt: skip
+_CHECKPOINTS = ("checkpoints/last.ckpt", "checkpoints/best.safetensors")
 
 
 def open_run(
@@ -43,7 +52,7 @@ def open_run(
             )
         return _settings_to_go_on(folder, settings)
     check_folder(folder.path)
-    if folder.path.is_dir() and any(folder.path.iterdir()):
+    if folder.path.is_dir() and _holds_something(folder.path):
         if not (folder.path / "run.json").exists():
             raise OutputError(
                 "this folder is not empty and holds no run of osteon",
@@ -59,6 +68,12 @@ def open_run(
     return settings or FitSettings()
 
 
+def _holds_something(path: Path) -> bool:
+    """Whether a folder holds more than what a fit left that was killed as it began."""
+    begun = {part.name for part in temporaries(path / _FIRST)}
+    return any(there.name not in begun for there in path.iterdir())
+
+
 def recorded_settings(folder: FitFolder) -> FitSettings:
     """Read the settings that a run was started with.
 
@@ -68,7 +83,7 @@ def recorded_settings(folder: FitFolder) -> FitSettings:
     Raises:
         InputError: If there is no run in it.
     """
-    kept = folder.path / "settings.yaml"
+    kept = folder.path / _FIRST
     if not kept.is_file():
         raise InputError(
             "there is no run to go on with in this folder",
@@ -102,7 +117,7 @@ def _settings_to_go_on(folder: FitFolder, settings: FitSettings | None) -> FitSe
     if settings is not None and settings != recorded:
         raise UsageError(
             "the settings differ from those the run was started with",
-            where=folder.path / "settings.yaml",
+            where=folder.path / _FIRST,
             mend="leave out --settings, --set and --seed with --resume, or start another run",
         )
     return recorded
@@ -114,11 +129,22 @@ def clear(path: Path) -> None:
     Args:
         path: The run folder.
     """
-    for name in ("run.json", "settings.yaml", "dataset.toml", "split.json", "plan.json", "log.csv",
-                 "validation.csv", "model.safetensors", "report.html", "STOP"):  # fmt: skip
+    sweep_run(path)
+    for name in _FILES:
         (path / name).unlink(missing_ok=True)
     for name in ("checkpoints", "tensorboard"):
         shutil.rmtree(path / name, ignore_errors=True)
+
+
+def sweep_run(path: Path) -> None:
+    """Remove files that a fit was writing when it was killed: a checkpoint can be large.
+
+    Args:
+        path: The run folder; no other process may be at it.
+    """
+    for name in (*_FILES, *_CHECKPOINTS):
+        for part in temporaries(path / name):
+            remove(part)
 
 
 def check_unchanged(
