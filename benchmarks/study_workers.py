@@ -36,6 +36,8 @@ COSTS = {"seconds", "seconds_per_epoch", "prediction_mvoxel_per_second", "peak_m
 EPOCHS = 3
 #: Shares of the runs that are finished when a worker is killed: alone, and with its fit.
 KILLS = {"a worker": 1 / 3, "a worker with its fit": 2 / 3}
+#: Seconds between two looks: until it is time for it, and then.
+SELDOM, OFTEN = 0.5, 0.03
 
 
 class State:
@@ -125,11 +127,13 @@ def kill_workers(
 ) -> None:
     """Kill a worker whenever the time for it has come, each kind once in all sittings."""
     for what, share in KILLS.items():
-        while what not in state.data["killed"] and not over.wait(0.02):
+        while what not in state.data["killed"] and not over.is_set():
             done = len(finished(out, names))
-            if done >= share * len(names) and (
-                name := _kill(cluster, out, with_fit=" fit" in what)
-            ):
+            if done < share * len(names):
+                over.wait(SELDOM)
+            elif (name := _kill(cluster, out, with_fit=" fit" in what)) is None:
+                over.wait(OFTEN)
+            else:
                 state.put("killed", what, {"run": name, "finished": done})
                 print(f"{out.name}: killed {what} at {name}", file=sys.stderr, flush=True)
 
