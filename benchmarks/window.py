@@ -6,7 +6,9 @@
 
 ``start``: seconds from the start of Python until the window with its four widgets has been drawn
 and takes a key. ``preview``: seconds from pressing "Preview this slice" until its labels are
-drawn, the first time and then warm, with the time of the processor. ``scroll``: makes a Zarr scan
+drawn, the first time and then warm, with the time of the processor, beside the limit; it is
+pressed when the window has made itself ready (how long that took is printed), or with ``--at-once``
+as soon as the window is there. ``scroll``: makes a Zarr scan
 of so many GiB (noise; once), leafs through all its slices by the keyboard and says the peak of the
 resident memory.
 """
@@ -27,6 +29,8 @@ import numpy as np
 os.environ.setdefault("LIBGL_ALWAYS_SOFTWARE", "1")
 #: What issue 8 asks for.
 START_S, PREVIEW_S, SCROLL_GIB = 8.0, 3.0, 1.5
+#: It begins some time after the window is drawn: so long nothing must be made ready, in seconds.
+SETTLED_S = 2.0
 
 
 def window(*scans: Path) -> Any:
@@ -61,7 +65,21 @@ def start() -> None:
     viewer.close()
 
 
-def preview(scan: Path, times: int) -> None:
+def settled(widget: Any) -> None:
+    """Wait until nothing is made ready in the background any more."""
+    from qtpy.QtTest import QTest
+
+    before, cpu = time.monotonic(), sum(os.times()[:2])
+    last = before
+    while time.monotonic() - last < SETTLED_S:
+        QTest.qWait(20)
+        if widget.warming.running:
+            last = time.monotonic()
+    took, cpu = last - before, sum(os.times()[:2]) - cpu
+    print(f"made ready in the background: {took:.2f} s after the window was there, CPU {cpu:.2f} s")
+
+
+def preview(scan: Path, times: int, *, at_once: bool) -> None:
     from qtpy.QtTest import QTest
 
     from osteon.napari.predicting import PredictWidget
@@ -69,6 +87,8 @@ def preview(scan: Path, times: int) -> None:
     viewer = window(scan)
     widget = viewer.window._qt_window.findChild(PredictWidget)
     widget.session.choose_folder(Path(tempfile.mkdtemp(prefix="osteon-window-")))
+    if not at_once:
+        settled(widget)
     for i in range(times):
         before, cpu = time.monotonic(), sum(os.times()[:2])
         widget.preview()
@@ -77,8 +97,9 @@ def preview(scan: Path, times: int) -> None:
         took, cpu = time.monotonic() - before, sum(os.times()[:2]) - cpu
         if not widget.said.text().startswith("Labelled"):
             sys.exit(widget.said.text())
-        kind = "first" if i == 0 else f"warm (limit {PREVIEW_S:g} s)"
-        print(f"preview, {kind}: {took:.2f} s, CPU {cpu:.2f} s")
+        kind = "warm" if i else "first, at once" if at_once else "first"
+        kept = "kept" if took < PREVIEW_S else "missed"
+        print(f"preview, {kind}: {took:.2f} s (limit {PREVIEW_S:g} s: {kept}), CPU {cpu:.2f} s")
     viewer.close()
 
 
@@ -136,6 +157,7 @@ def main() -> None:
     one = what.add_parser("preview")
     one.add_argument("scan", type=Path)
     one.add_argument("--times", type=int, default=4)
+    one.add_argument("--at-once", action="store_true", help="do not wait until it is ready")
     two = what.add_parser("scroll")
     two.add_argument("--gib", type=float, default=4.0)
     two.add_argument("--work", type=Path, required=True)
@@ -143,7 +165,7 @@ def main() -> None:
     if asked.what == "start":
         start()
     elif asked.what == "preview":
-        preview(asked.scan, asked.times)
+        preview(asked.scan, asked.times, at_once=asked.at_once)
     else:
         scroll(asked.work, asked.gib)
 

@@ -1,11 +1,13 @@
 """Go through the window as a person would, by mouse and keyboard, and take pictures of it.
 
     xvfb-run -a -s "-screen 0 1500x950x24" .venv/bin/python tools/gui_tour.py \
-        --scan DATA/S1_INT_AP/scan --truth DATA/S1_INT_AP/mask --out tour
+        --scan DATA/S1_INT_AP/scan --truth DATA/S1_INT_AP/mask \
+        --second DATA/S2_LES_AP/scan DATA/S2_LES_AP/mask --out tour
 
 Looks at a scan, previews it, finds uncertain slices, paints in one, marks it, fine-tunes, predicts
-the whole scan, evaluates, and puts a dataset together. Widgets are only read, never called. Each
-step fails if what it waits for does not come.
+the whole scan with its uncertainty, goes to the most uncertain slice, evaluates, measures, puts a
+dataset of two animals together and fits a few steps to it. Widgets are only read, never called.
+Each step fails if what it waits for does not come. ``--only`` takes a part of it.
 """
 
 from __future__ import annotations
@@ -77,6 +79,12 @@ class Person:
         QTest.keyClick(line, Qt.Key.Key_A, Qt.KeyboardModifier.ControlModifier)
         QTest.keyClicks(line, text)
         QTest.keyClick(line, Qt.Key.Key_Return)
+
+    def unfold(self, owner: QWidget, title: str) -> None:
+        """Click a heading that shows or hides what is under it."""
+        folds = [w for w in owner.findChildren(QWidget) if type(w).__name__ == "Fold"]
+        fold = next(w for w in folds if w.button.text() == title)
+        self.click(fold.button, QPoint(12, fold.button.height() // 2))
 
     def choose(self, box: Any, text: str) -> None:
         """Go through a list by the arrow keys until it says something."""
@@ -165,18 +173,33 @@ def correct_and_learn(person: Person, minutes: str, slices: str) -> None:
     person.picture("6-change")
 
 
-def predict_and_evaluate(person: Person) -> None:
-    """Label the whole scan, compare with the truth."""
-    predict, judge = person.widgets["PredictWidget"], person.widgets["EvaluateWidget"]
+def predict_whole(person: Person) -> str:
+    """Label the whole scan with its uncertainty, go where that is highest; name of the layer."""
+    predict, learn = person.widgets["PredictWidget"], person.widgets["LearnWidget"]
     person.tab("Predict")
+    if not predict.doubt.isChecked():
+        person.click(predict.doubt, QPoint(8, predict.doubt.height() // 2))
     button = person.press("PredictWidget", "Predict the whole scan")
     person.wait_until(button.isEnabled, "the whole scan")
     if "Labels:" not in predict.said.text():
         sys.exit(predict.said.text())
-    name = person.viewer.layers[-1].name if predict._layer is None else predict._layer.name
+    name = str(predict._layer.name)
+    person.tab("Correct")
+    button = person.press("LearnWidget", "Find uncertain slices")
+    person.wait_until(button.isEnabled, "ranked")
+    if "by the uncertainty of the whole scan" not in learn.said.text():
+        sys.exit(learn.said.text())
+    first = learn.uncertain.list.visualItemRect(learn.uncertain.list.item(0)).center()
+    person.click(learn.uncertain.list.viewport(), first)
     person.picture("7-whole")
+    return name
+
+
+def evaluate_and_measure(person: Person, name: str) -> None:
+    """Compare labels with the truth, and measure them."""
+    judge = person.widgets["EvaluateWidget"]
     person.tab("Evaluate")
-    person.choose(judge.truth, "S" if judge.truth.count() == 0 else judge.truth.itemText(0))
+    person.choose(judge.truth, judge.truth.itemText(0))
     person.choose(judge.labels, name)
     person.choose(judge.neighbours, "no")
     person.click(judge.only_overlap, QPoint(8, judge.only_overlap.height() // 2))
@@ -185,22 +208,55 @@ def predict_and_evaluate(person: Person) -> None:
     if judge.table.rowCount() == 0:
         sys.exit(judge.said.text())
     person.picture("8-evaluation")
+    person.choose(judge.measured, name)
+    button = person.press("EvaluateWidget", "Measure")
+    person.wait_until(button.isEnabled, "measured")
+    print(f"  {judge.said.text()}")
+    if judge.table.item(0, 1) is None or judge.table.horizontalHeaderItem(0).text() != "measure":
+        person.picture("failed")
+        sys.exit(judge.said.text())
+    person.picture("9-measures")
 
 
 def make_a_dataset(person: Person) -> None:
     """Put a dataset together of open layers and have it checked."""
     fit = person.widgets["FitWidget"]
+    pair = fit.assemble
     person.tab("Fit")
-    folds = [w for w in fit.findChildren(QWidget) if type(w).__name__ == "Fold"]
-    fold = next(w for w in folds if w.button.text() == "Make a dataset of open layers")
-    person.click(fold.button, QPoint(12, fold.button.height() // 2))
-    person.press("FitWidget", "Add")
+    person.unfold(fit, "Make a dataset of open layers")
+    masks = [pair.labels.itemText(i) for i in range(pair.labels.count())]
+    masks = [text for text in masks if text.endswith("/mask")]
+    scans = [pair.scan.itemText(i) for i in range(pair.scan.count())]
+    for scan, mask in zip(scans, masks, strict=True):
+        person.choose(pair.scan, scan)
+        person.choose(pair.labels, mask)
+        person.type_into(pair.specimen, scan.split("_")[0])
+        person.press("FitWidget", "Add")
     person.press("FitWidget", "Use these as the dataset")
     person.wait_until(lambda: fit.dataset.path is not None, "dataset")
-    person.click(fold.button, QPoint(12, fold.button.height() // 2))
+    person.unfold(fit, "Make a dataset of open layers")
+
+
+def fit_a_little(person: Person) -> None:
+    """Fit a few steps from the form."""
+    fit = person.widgets["FitWidget"]
+    for setting, text in {"patches.size": "128", "patches.per_slice": "4",
+                          "training.batch_size": "8", "training.epochs": "3"}.items():  # fmt: skip
+        person.type_into(fit.form.field(setting).widget, text)
     button = person.press("FitWidget", "1. Check the data")
     person.wait_until(button.isEnabled, "checked")
-    person.picture("9-fit")
+    person.picture("10-fit")
+    person.press("FitWidget", "2. Start the fit")
+    person.wait_until(lambda: not fit.process.running and fit.resume_button.isEnabled(), "fitted")
+    print(f"  {fit.said.text()}")
+    if "The fit has ended" not in fit.said.text() or len(fit.curves.rows) < 2:
+        person.picture("failed")
+        sys.exit(fit.said.text())
+    person.picture("11-fitted")
+    predict = person.widgets["PredictWidget"]
+    person.tab("Predict")
+    if not predict.model.currentText().startswith("fit-"):
+        sys.exit("the model that was fitted is not chosen")
 
 
 def main() -> None:
@@ -213,19 +269,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", default="1", help="of fine-tuning")
     parser.add_argument("--slices", default="3", help="looked at for uncertainty")
+    parser.add_argument("--second", type=Path, nargs=2, metavar=("SCAN", "TRUTH"), default=())
+    parser.add_argument("--only", nargs="+", choices=("learn", "predict", "fit"))
     asked = parser.parse_args()
+    parts = asked.only or ("learn", "predict", "fit")
     asked.out.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    viewer = open_window([asked.scan, asked.truth])
+    viewer = open_window([asked.scan, asked.truth, *asked.second])
     viewer.window._qt_window.resize(*SIZE)
-    viewer.layers[-1].visible = False
+    for layer in viewer.layers[1:]:
+        layer.visible = False
     person = Person(viewer, asked.out)
     QApplication.processEvents()
     print(f"window after {time.monotonic() - begun:.1f} s")
     look_and_preview(person, asked.out / "work")
-    correct_and_learn(person, asked.minutes, asked.slices)
-    predict_and_evaluate(person)
-    make_a_dataset(person)
+    if "learn" in parts:
+        correct_and_learn(person, asked.minutes, asked.slices)
+    if "predict" in parts:
+        evaluate_and_measure(person, predict_whole(person))
+    if "fit" in parts:
+        make_a_dataset(person)
+        fit_a_little(person)
     viewer.close()
 
 

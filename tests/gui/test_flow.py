@@ -60,6 +60,10 @@ def test_a_prediction_stops_goes_on_and_is_that_of_the_command(
     widget.first.setValue(2)
     widget.last.setValue(3)
     widget.predict_slab()
+    widget.work.stop()
+    wait_for(qtbot, widget)
+    assert "press ‘Predict slices’ again" in widget.said.text()
+    widget.predict_slab()
     wait_for(qtbot, widget)
     np.testing.assert_array_equal(np.asarray(layer.data[2:4]), wanted[2:4])
     assert not np.asarray(layer.data[[0, 1, 4, 5]]).any()
@@ -113,6 +117,35 @@ def test_the_most_uncertain_slice_comes_first(viewer: Any, qtbot: Any, predict_w
     assert means == sorted(means, reverse=True)
     widget.uncertain.picked.emit(ranked[0])
     assert viewer.dims.current_step[0] == ranked[0]
+
+
+def test_the_uncertainty_of_the_whole_scan_ranks_its_slices(
+    viewer: Any, qtbot: Any, tmp_path: Path, predict_widget: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from osteon.napari.learning import LearnWidget
+    from osteon.napari.predictors import Predictors
+
+    predict_widget.doubt.setChecked(True)
+    predict_widget.predict_whole()
+    wait_for(qtbot, predict_widget)
+    assert "Labels:" in predict_widget.said.text(), predict_widget.said.text()
+    written = open_volume(tmp_path / "work" / "tube.bone-pores.tif.uncertainty.ome.zarr")
+    values = written.read(slice(None))
+    assert values.max() > 0
+    name = "uncertainty of tube.nrrd, whole scan"
+    np.testing.assert_array_equal(np.asarray(viewer.layers[name].data), values)
+    # It is in the file: no slice has to be labelled to find the uncertain ones.
+    monkeypatch.setattr(Predictors, "get", None)
+    widget = LearnWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.uncertain.count.setValue(4)
+    widget.find()
+    wait_for(qtbot, widget)
+    assert "The 4 most uncertain of all 6 slices" in widget.said.text(), widget.said.text()
+    means = values.reshape(6, -1).mean(1)
+    assert widget.uncertain.ranked() == np.argsort(-means)[:4].tolist()
+    assert f"{means.max() / 255:.1%} uncertain" in widget.uncertain.list.item(0).text()
+    assert [x.name for x in viewer.layers].count(name) == 1
 
 
 def test_nothing_reviewed_is_told(viewer: Any, qtbot: Any, predict_widget: Any) -> None:
@@ -192,6 +225,9 @@ def test_fine_tune_and_see_the_change(
     run = tmp_path / "work" / "fits" / "fit-1"
     assert widget.session.model == run / "model.safetensors"
     assert len(widget.curves.rows) == 1
+    changed = viewer.layers["tube.nrrd: changed by fit-1"]
+    share = float(np.mean(np.asarray(changed.data[3]) > 0))
+    assert f"labels {share:.1%} of the voxels of slice 3" in widget.said.text()
     # The same settings from the command line give the same model.
     settings = load_settings(FitSettings, run / "settings.yaml")
     again = osteon.fit(

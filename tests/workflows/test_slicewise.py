@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +14,14 @@ from scipy.stats import entropy
 
 import osteon
 from osteon.errors import UsageError
+from osteon.events import Reporter, StopToken
 from osteon.formats import open_volume, open_writer
+from osteon.intensity import statistics
+from osteon.prediction import PredictionStopped, looking, work_area
+from osteon.prediction.features import look
 from osteon.settings import PredictSettings
 from osteon.volume import ArrayVolume, Geometry
+from osteon.workflows.looks_kept import KeptLooks
 from osteon.workflows.slicewise import SlicePredictor, normalised_entropy, spread_slices
 
 SETTINGS = PredictSettings(backend="torch", report=False)
@@ -55,6 +62,70 @@ def test_a_slice_has_the_labels_of_the_whole_scan(scan: Path, tmp_path: Path) ->
     assert 0 <= doubt.min() < doubt.max() <= 1
     with pytest.raises(UsageError, match="no slices 3 to 4 in a scan of 4"):
         list(predictor.run(slice(3, 5)))
+
+
+def test_what_was_stopped_is_gone_on_with(
+    scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor = SlicePredictor(scan, settings=SETTINGS)
+    wanted = {one.z: one for one in predictor.run(slice(0, 4), uncertainty=True)}
+    stop = StopToken()
+    keep = tmp_path / "work" / "tube.slices"
+    got = []
+
+    def until_two() -> None:
+        reporter = Reporter(stop=stop)
+        for one in predictor.run(slice(1, 4), uncertainty=True, keep=keep, reporter=reporter):
+            got.append(one.z)
+            if len(got) == 2:
+                stop.request()
+
+    with pytest.raises(PredictionStopped, match="stopped after 2 of 3 slices"):
+        until_two()
+    assert got == [1, 2]
+    assert work_area(keep).is_dir()
+    made: list[slice] = []
+    whole = SlicePredictor._made
+
+    def spy(self: SlicePredictor, part: slice, *, uncertainty: bool) -> Any:
+        made.append(part)
+        return whole(self, part, uncertainty=uncertainty)
+
+    monkeypatch.setattr(SlicePredictor, "_made", spy)
+    found = {one.z: one for one in predictor.run(slice(0, 4), uncertainty=True, keep=keep)}
+    # The slice during which it was stopped was finished, too.
+    assert made == [slice(0, 1)]
+    assert sorted(found) == [0, 1, 2, 3]
+    for z, one in found.items():
+        np.testing.assert_array_equal(one.labels, wanted[z].labels)
+        assert one.uncertainty is not None
+        np.testing.assert_allclose(one.uncertainty, wanted[z].uncertainty, atol=0.5 / 255 + 1e-6)
+    assert not work_area(keep).exists()
+
+
+def test_what_was_seen_of_a_scan_is_kept_until_it_changes(
+    scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OSTEON_CACHE_DIR", str(tmp_path / "cache"))
+    copy = tmp_path / "tube.nrrd"
+    copy.write_bytes(scan.read_bytes())
+    volume = open_volume(copy)
+    stats = statistics(volume, "edges")
+    seen = look(volume, stats)
+    calls: list[str] = []
+    monkeypatch.setattr(looking, "statistics", lambda *a, **k: calls.append("s") or stats)
+    monkeypatch.setattr(looking, "look", lambda *a, **k: calls.append("f") or seen)
+    for _ in range(2):
+        kept = KeptLooks(copy)
+        assert kept.statistics(volume, "edges", reporter=Reporter()) == stats
+        assert kept.features(volume, stats) == seen
+    assert calls == ["s", "f"]
+    os.utime(copy, ns=(1, 1))
+    KeptLooks(copy).statistics(volume, "edges", reporter=Reporter())
+    assert calls == ["s", "f", "s"]
+    KeptLooks(copy).path.write_text("damaged")
+    KeptLooks(copy).statistics(volume, "edges", reporter=Reporter())
+    assert calls == ["s", "f", "s", "s"]
 
 
 def test_uncertainty_is_the_entropy_of_the_softmax() -> None:

@@ -20,7 +20,7 @@ from qtpy.QtWidgets import (
 from osteon.errors import UsageError
 from osteon.events import Event, Reporter
 from osteon.labels import BONE_PORES, LabelScheme
-from osteon.napari.change import compare_models
+from osteon.napari.change import Changed, compare_models, show_change
 from osteon.napari.closing import keep_from_closing
 from osteon.napari.curves import Curves
 from osteon.napari.fit_process import FitProcess
@@ -28,9 +28,15 @@ from osteon.napari.form import save_settings
 from osteon.napari.layers import file_of, known, scheme_of
 from osteon.napari.parts import LayerPicker, ProgressRow, Said, buttons
 from osteon.napari.predictors import Request
-from osteon.napari.result import check_covers, labels_layer, model_name, show_uncertainty
+from osteon.napari.result import (
+    check_covers,
+    labels_layer,
+    model_name,
+    show_uncertainty,
+    show_whole_uncertainty,
+)
 from osteon.napari.session import make_paintable, session_of, unwrapped
-from osteon.napari.uncertain import UncertainList, find_uncertain
+from osteon.napari.uncertain import Ranked, UncertainList, find_uncertain
 from osteon.napari.work import Give, Work, was_stopped
 from osteon.settings import PredictSettings
 
@@ -344,20 +350,30 @@ class LearnWidget(QWidget):
         try:
             if isinstance(part, LabelScheme):
                 self._scheme = part
-                return
-            scan = self.scan.needed()
-            name = f"{scan.name}: {model_name(self.session.model)}"
-            layer = labels_layer(self.viewer, self.session, scan, name=name, scheme=self._scheme)
-            if isinstance(layer.data, np.ndarray) and not layer.data[part.z].any():
-                layer.data[part.z] = part.labels  # what somebody painted stays
-                layer.refresh()
-            if part.uncertainty is not None:
+            elif isinstance(part, Path):
+                show_whole_uncertainty(self.viewer, self.scan.needed(), part)
+            elif isinstance(part, Ranked):
                 self.uncertain.add(part.z, part.doubt)
-                show_uncertainty(self.viewer, scan, part.z, part.uncertainty)
-            self.labels.choose(layer)
+            elif isinstance(part, Changed):
+                model = model_name(self.session.model)
+                show_change(self.viewer, self.scan.needed(), part, model=model, scheme=self._scheme)
+            else:
+                self._show_slice(part)
         except Exception as error:
             self.work.stop()
             self.said.complain(error)
+
+    def _show_slice(self, one: Any) -> None:
+        scan = self.scan.needed()
+        name = f"{scan.name}: {model_name(self.session.model)}"
+        layer = labels_layer(self.viewer, self.session, scan, name=name, scheme=self._scheme)
+        if isinstance(layer.data, np.ndarray) and not layer.data[one.z].any():
+            layer.data[one.z] = one.labels  # what somebody painted stays
+            layer.refresh()
+        if one.uncertainty is not None:
+            self.uncertain.add(one.z, one.doubt)
+            show_uncertainty(self.viewer, scan, one.z, one.uncertainty)
+        self.labels.choose(layer)
 
     def _ended(self, result: Any, error: Exception | None) -> None:
         self.progress.end()

@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from osteon.errors import OsteonError
 from osteon.events import Event, Reporter
 from osteon.labels import LabelScheme
 from osteon.napari.closing import keep_from_closing
@@ -41,12 +42,14 @@ from osteon.napari.result import (
     model_name,
     show_file,
     show_uncertainty,
+    show_whole_uncertainty,
+    whole_target,
 )
 from osteon.napari.session import session_of, unwrapped
+from osteon.napari.warming import Warming
 from osteon.napari.work import Give, Work, was_stopped
 from osteon.settings import PredictSettings
 from osteon.tables.shipped import find_model
-from osteon.workflows.naming import scan_name
 
 _OTHER = "another model …"
 _BASIC = ("speed", "cleanup.largest")
@@ -54,10 +57,11 @@ _BASIC = ("speed", "cleanup.largest")
 
 @dataclass(frozen=True)
 class Whole:
-    """The outcome of predicting a whole scan: its labels, and its report if there is one."""
+    """The outcome of predicting a whole scan: its labels, and what is beside them if it is."""
 
     labels: Path
     report: Path | None
+    uncertainty: Path | None = None
 
 
 class PredictWidget(QWidget):
@@ -76,14 +80,17 @@ class PredictWidget(QWidget):
         self.folder = PathRow("folder", hint="beside the scan")
         self.voxel_size = VoxelSize("what the scan says")
         self.first, self.last = QSpinBox(), QSpinBox()
-        self.doubt = QCheckBox("Show where the model is uncertain (preview, slices)")
+        self.doubt = QCheckBox("Show where the model is uncertain")
         self.replace = QCheckBox("Replace what exists")
         self.form = SettingsForm(PredictSettings, basic=())
         self.progress, self.said = ProgressRow(), Said()
         self.work = Work(self)
         self._growing: Growing | None = None
+        #: The button that goes on where a stop ended; empty: none.
+        self._again = ""
         self._layer: Any = None
         self.report: Path | None = None
+        self.warming = Warming(self, self.session, self.request)
         self._lay_out()
         self._connect()
         self._models_changed()
@@ -137,6 +144,7 @@ class PredictWidget(QWidget):
         for box in (self.first, self.last):
             box.setRange(0, max(0, depth - 1))
         self.last.setValue(depth - 1)
+        self.warming.again()
 
     def _models_changed(self) -> None:
         self.model.clear()
@@ -147,6 +155,7 @@ class PredictWidget(QWidget):
         chosen = [self.model.itemData(i) for i in range(self.model.count())]
         if self.session.model in chosen:
             self.model.setCurrentIndex(chosen.index(self.session.model))
+        self.warming.again()
 
     def _model_picked(self, index: int) -> None:
         model = self.model.itemData(index)
@@ -184,8 +193,7 @@ class PredictWidget(QWidget):
         Args:
             request: What is asked for.
         """
-        folder = self.session.folder(request.scan)
-        return folder / f"{scan_name(request.scan)}.{model_name(request.model)}.tif"
+        return whole_target(self.session, request.scan, request.model)
 
     def preview(self) -> None:
         """Label the slice that is shown."""
@@ -201,10 +209,15 @@ class PredictWidget(QWidget):
         doubt, folder = self.doubt.isChecked(), self.session
 
         def begin(request: Request) -> Any:
+            target = self.target(request)
+            keep = None if alone else target.with_name(f"{target.stem}.slices")
+            self._again = "" if alone else "Predict slices"
+
             def task(reporter: Reporter, give: Give) -> str:
                 predictor = Predictors.of(folder).get(request, alone=alone, reporter=reporter)
                 give(predictor.scheme)
-                for one in predictor.run(part, uncertainty=doubt, reporter=reporter):
+                slices = predictor.run(part, uncertainty=doubt, keep=keep, reporter=reporter)
+                for one in slices:
                     give(one)
                 many = part.stop - part.start
                 what = f"slice {part.start}" if many == 1 else f"{many} slices"
@@ -218,10 +231,14 @@ class PredictWidget(QWidget):
 
     def predict_whole(self) -> None:
         """Label the whole scan, or go on where it was stopped."""
-        replace = self.replace.isChecked()
+        replace, doubt = self.replace.isChecked(), self.doubt.isChecked()
 
         def begin(request: Request) -> Any:
             target = self.target(request)
+            settings = request.settings
+            if doubt:
+                settings = settings.model_copy(update={"uncertainty": True})
+            self._again = "Predict the whole scan"
 
             def task(reporter: Reporter, give: Give) -> Whole:
                 from osteon.model_file import load_model
@@ -233,12 +250,12 @@ class PredictWidget(QWidget):
                     [request.scan],
                     out=target,
                     model=request.model,
-                    settings=request.settings,
+                    settings=settings,
                     voxel_size=request.voxel_size,
                     overwrite=replace,
                     reporter=reporter,
                 )
-                return Whole(target, runs[0].report)
+                return Whole(target, runs[0].report, runs[0].beside.get("uncertainty"))
 
             return task
 
@@ -310,6 +327,18 @@ class PredictWidget(QWidget):
         self.progress.begin()
         self.work.start(task)
 
+    def _shown(self, result: Whole) -> None:
+        """The labels of a whole scan are there: offer what is beside them."""
+        self._layer.refresh()
+        self.report = result.report
+        self.report_button.setVisible(result.report is not None)
+        self.said.say(f"Labels: {result.labels}")
+        if result.uncertainty is not None:
+            try:
+                show_whole_uncertainty(self.viewer, self.scan.needed(), result.uncertainty)
+            except OsteonError as error:
+                self.said.complain(error)
+
     def _ended(self, result: object, error: Exception | None) -> None:
         self.progress.end()
         self._enable(now=True)
@@ -318,7 +347,7 @@ class PredictWidget(QWidget):
             if growing is not None:
                 growing.look()
             if was_stopped(error):
-                self.said.say(f"{error.args[0]}".split("\n")[0].capitalize() + _kept(growing))
+                self.said.say(f"{error.args[0]}".split("\n")[0].capitalize() + _kept(self._again))
             else:
                 self.said.complain(error)
             return
@@ -326,15 +355,10 @@ class PredictWidget(QWidget):
             if growing is not None:
                 self._show_whole(growing.layer, result)
                 return
-            self._layer.refresh()
-            self.report = result.report
-            self.report_button.setVisible(result.report is not None)
-            self.said.say(f"Labels: {result.labels}")
+            self._shown(result)
         elif isinstance(result, str):
             self.said.say(result)
 
 
-def _kept(growing: Growing | None) -> str:
-    if growing is None:
-        return ""
-    return ". What is done is kept: press ‘Predict the whole scan’ again to go on."
+def _kept(again: str) -> str:
+    return f". What is done is kept: press ‘{again}’ again to go on." if again else ""

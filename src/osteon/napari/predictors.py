@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from osteon.errors import Stopped
 from osteon.events import Reporter
 from osteon.napari.session import Session
 from osteon.settings import PredictSettings
+from osteon.tables.choices import AUTO
 from osteon.tables.shipped import find_model
 
 if TYPE_CHECKING:
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 
 #: How many are kept: one for previews, one for slabs.
 _KEPT = 2
+#: Seconds between two looks at whether a wait is to end.
+_LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -36,9 +43,10 @@ class Request:
 
 
 class Predictors:
-    """The last few of a window."""
+    """The last few of a window. Thread-safe: who asks for what is being made waits for it."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._kept: list[tuple[tuple[Request, bool, float], SlicePredictor]] = []
 
     @classmethod
@@ -59,12 +67,28 @@ class Predictors:
         Args:
             request: What is asked for.
             alone: Look at each slice on its own where the model can: quick, as no pass over the
-                whole scan comes before it.
+                whole scan comes before it. A backend that is not asked for is PyTorch: another
+                would take longer to convert the network than it saves.
             reporter: Told of the progress.
 
         Raises:
             OsteonError: If the scan or the model cannot be used.
+            Stopped: If it was asked to stop while another thread was making one.
         """
+        with self._alone(reporter):
+            return self._get(request, alone=alone, reporter=reporter)
+
+    @contextmanager
+    def _alone(self, reporter: Reporter) -> Iterator[None]:
+        while not self._lock.acquire(timeout=_LOOK_S):
+            if reporter.stopping:
+                raise Stopped("stopped while the model was made ready")
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _get(self, request: Request, *, alone: bool, reporter: Reporter) -> SlicePredictor:
         changed = find_model(request.model).stat().st_mtime if _is_there(request.model) else 0.0
         key = (request, alone, changed)
         for kept, predictor in self._kept:
@@ -74,7 +98,8 @@ class Predictors:
 
         settings = request.settings
         if alone:
-            settings = settings.model_copy(update={"contiguous": "no"})
+            backend = "torch" if settings.backend == AUTO else settings.backend
+            settings = settings.model_copy(update={"contiguous": "no", "backend": backend})
         made = SlicePredictor(
             request.scan,
             model=request.model,

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from osteon.errors import UsageError
 from osteon.events import Reporter
-from osteon.formats import open_volume
+from osteon.formats import open_pyramid, open_volume
 from osteon.labels import LabelScheme
 from osteon.napari.layers import (
     KEY,
@@ -20,7 +21,10 @@ from osteon.napari.layers import (
     labels_keywords,
     scale_of,
 )
+from osteon.napari.lazy import LazyArray
 from osteon.napari.session import Session, canvas
+from osteon.volume import Geometry
+from osteon.workflows.naming import scan_name
 
 #: Slices that are copied at once.
 _SLICES = 16
@@ -149,6 +153,47 @@ def show_file(layer: Any, path: Path, reporter: Reporter) -> None:
             progress.advance(last - z)
 
 
+def show_whole_uncertainty(viewer: Any, scan: Any, path: Path) -> Any:
+    """Show how uncertain the labels of a whole scan are, read where it is looked at.
+
+    Args:
+        viewer: The viewer.
+        scan: The scan's layer.
+        path: The volume of the uncertainty, 0 to 255.
+
+    Returns:
+        The layer.
+
+    Raises:
+        InputError: If it cannot be read.
+        UsageError: If it is of another shape.
+    """
+    name = f"uncertainty of {scan.name}, whole scan"
+    levels = [LazyArray(level) for level in open_pyramid(path)]
+    if levels[0].shape != tuple(finest(scan).data.shape):
+        raise UsageError(
+            f"the uncertainty is of another shape, {levels[0].shape}", where=path,
+            mend="predict the whole scan again",
+        )  # fmt: skip
+    if name in viewer.layers:
+        viewer.layers.remove(name)
+    for layer in viewer.layers:
+        if layer._type_string == "image" and known(layer).get("derived"):
+            layer.visible = False  # of single slices: twice as bright otherwise
+    data = levels if len(levels) > 1 else levels[0]
+    return _add_uncertainty(viewer, data, name, geometry_of(scan), multiscale=len(levels) > 1)
+
+
+def _add_uncertainty(
+    viewer: Any, data: Any, name: str, geometry: Geometry, *, multiscale: bool = False
+) -> Any:
+    return viewer.add_image(
+        data, name=name, colormap="magma", blending="additive", opacity=0.8,
+        contrast_limits=(0, _FULL), multiscale=multiscale, **scale_of(geometry),
+        metadata={KEY: {"geometry": geometry, "derived": True}},
+    )  # fmt: skip
+
+
 def show_uncertainty(viewer: Any, scan: Any, z: int, uncertainty: Any) -> Any:
     """Show how uncertain a slice is, in a layer that holds the slices looked at so far.
 
@@ -163,18 +208,24 @@ def show_uncertainty(viewer: Any, scan: Any, z: int, uncertainty: Any) -> Any:
     """
     name = f"uncertainty of {scan.name}"
     if name not in viewer.layers:
-        geometry = geometry_of(scan)
         # Zeros take no memory until something is written over them.
         data = np.zeros(finest(scan).data.shape, np.uint8)
-        viewer.add_image(
-            data, name=name, colormap="magma", blending="additive", opacity=0.8,
-            contrast_limits=(0, _FULL), **scale_of(geometry),
-            metadata={KEY: {"geometry": geometry, "derived": True}},
-        )  # fmt: skip
+        _add_uncertainty(viewer, data, name, geometry_of(scan))
     layer = viewer.layers[name]
     layer.data[z] = np.round(uncertainty * _FULL).astype(np.uint8)
     layer.refresh()
     return layer
+
+
+def whole_target(session: Session, scan: Path, model: str | Path) -> Path:
+    """Return where the labels of a whole scan go.
+
+    Args:
+        session: The session.
+        scan: The scan.
+        model: Name or file of the model.
+    """
+    return session.folder(scan) / f"{scan_name(scan)}.{model_name(model)}.tif"
 
 
 def model_name(model: str | Path) -> str:

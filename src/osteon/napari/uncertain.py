@@ -2,50 +2,124 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QListWidget, QListWidgetItem, QSpinBox, QWidget
 
+from osteon.errors import OsteonError
 from osteon.events import Reporter
+from osteon.formats import open_volume
 from osteon.napari.predictors import Predictors, Request
+from osteon.napari.result import whole_target
 from osteon.napari.session import Session
 from osteon.napari.work import Give
+from osteon.tables.shipped import find_model
 
 #: Slices that are looked at if nothing else is said: some seconds each.
 _LOOKED_AT = 12
 _HEIGHT = 110
 
 
+#: Uncertainty of 1 as it is stored.
+_FULL = 255
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """How uncertain a slice of a labelled scan is on average, 0 to 1."""
+
+    z: int
+    doubt: float
+
+
 def find_uncertain(session: Session, request: Request, count: int) -> Any:
-    """Make the task that looks at slices spread through a scan.
+    """Make the task that finds the slices of a scan that a model is least sure of.
+
+    Where the whole scan was predicted by this model with its uncertainty, all slices are ranked by
+    that; else slices spread through the scan are labelled.
 
     Args:
         session: The session.
         request: Scan, model and settings.
-        count: How many slices.
+        count: How many slices are looked at, or listed.
 
     Returns:
-        The task: gives the classes, then each slice with its uncertainty.
+        The task: gives the file of the uncertainty and the ranked slices, or the classes, then
+        each slice with its uncertainty.
     """
+    target = whole_target(session, request.scan, request.model)
 
     def task(reporter: Reporter, give: Give) -> str:
-        from osteon.workflows.slicewise import spread_slices
-
-        predictor = Predictors.of(session).get(request, alone=True, reporter=reporter)
-        give(predictor.scheme)
-        wanted = spread_slices(predictor.shape[0], count)
-        silent = Reporter(stop=reporter.stop)
-        with reporter.stage("look", total=len(wanted), unit="slice") as progress:
-            for z in wanted:
-                if reporter.stopping:
-                    return f"Stopped after {progress.step} slices."
-                for one in predictor.run(slice(z, z + 1), uncertainty=True, reporter=silent):
-                    give(one)
-                progress.advance()
-        return f"Looked at {len(wanted)} slices: click one to go there."
+        whole = whole_uncertainty(target, request.model)
+        if whole is not None:
+            return _rank(whole, count, reporter=reporter, give=give)
+        return _look(session, request, count, reporter=reporter, give=give)
 
     return task
+
+
+def whole_uncertainty(target: Path, model: str | Path) -> Path | None:
+    """Return the uncertainty beside the labels of a whole scan; None if this model made none.
+
+    Args:
+        target: The labels of the whole scan.
+        model: Name or file of the model.
+    """
+    from osteon.model_file import load_model
+    from osteon.workflows.predicting_again import record_path
+    from osteon.workflows.record import read_json
+
+    try:
+        record = read_json(record_path(target))
+        path = Path(record["uncertainty"])
+        made_by = record["model"]["weights_sha256"]
+        same = made_by == load_model(find_model(model)).spec.weights_sha256
+    except (OsteonError, KeyError, TypeError):
+        return None  # not predicted, or without uncertainty
+    return path if same and path.exists() else None
+
+
+def _rank(whole: Path, count: int, *, reporter: Reporter, give: Give) -> str:
+    volume = open_volume(whole)
+    depth, deep = volume.shape[0], max(1, volume.chunks[0])
+    found: list[Ranked] = []
+    with reporter.stage("rank", total=depth, unit="slice") as progress:
+        for first in range(0, depth, deep):
+            if reporter.stopping:
+                return f"Stopped after {progress.step} slices."
+            slab = volume.read(slice(first, min(first + deep, depth)))
+            means = slab.mean(axis=(1, 2), dtype=np.float64) / _FULL
+            found += [Ranked(first + i, float(mean)) for i, mean in enumerate(means)]
+            progress.advance(len(slab))
+    give(whole)
+    for one in sorted(found, key=lambda one: -one.doubt)[:count]:
+        give(one)
+    listed = min(count, depth)
+    return (
+        f"The {listed} most uncertain of all {depth} slices, by the uncertainty of the whole scan: "
+        "click one to go there."
+    )
+
+
+def _look(session: Session, request: Request, count: int, *, reporter: Reporter, give: Give) -> str:
+    from osteon.workflows.slicewise import spread_slices
+
+    predictor = Predictors.of(session).get(request, alone=True, reporter=reporter)
+    give(predictor.scheme)
+    wanted = spread_slices(predictor.shape[0], count)
+    silent = Reporter(stop=reporter.stop)
+    with reporter.stage("look", total=len(wanted), unit="slice") as progress:
+        for z in wanted:
+            if reporter.stopping:
+                return f"Stopped after {progress.step} slices."
+            for one in predictor.run(slice(z, z + 1), uncertainty=True, reporter=silent):
+                give(one)
+            progress.advance()
+    return f"Looked at {len(wanted)} slices: click one to go there."
 
 
 class UncertainList(QWidget):

@@ -20,6 +20,7 @@ from osteon.prediction.engine import (
 )
 from osteon.prediction.job import prepare
 from osteon.prediction.likeness import with_grey_values_of_all
+from osteon.prediction.looking import Looks
 from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
 from osteon.prediction.running import Job
 from osteon.prediction.stopping import PredictionStopped
@@ -34,6 +35,7 @@ __all__ = [
     "ContextPlan",
     "Elsewhere",
     "Job",
+    "Looks",
     "PredictPlan",
     "Predicted",
     "PredictionStopped",

@@ -8,7 +8,7 @@ from typing import Any
 
 from osteon.backends import Backend
 from osteon.events import Reporter
-from osteon.intensity import Statistics, statistics
+from osteon.intensity import Statistics
 from osteon.model_file import Model, ModelSpec
 from osteon.prediction.air import Air
 from osteon.prediction.auditing import decide_air
@@ -20,8 +20,9 @@ from osteon.prediction.checks import (
 )
 from osteon.prediction.context import Context, Doubt, scan_context, slice_context
 from osteon.prediction.contiguity import Contiguity, judge
-from osteon.prediction.features import RECIPE, Features, look
+from osteon.prediction.features import RECIPE, Features
 from osteon.prediction.likeness import Likeness, compare, tell
+from osteon.prediction.looking import Looks
 from osteon.prediction.plan import (
     PredictPlan,
     input_rules,
@@ -84,7 +85,7 @@ class Decisions:
         )
 
 
-def prepare(
+def prepare(  # noqa: PLR0913
     model: Model,
     volume: Volume,
     *,
@@ -94,6 +95,7 @@ def prepare(
     wanted: Wanted | None = None,
     reporter: Reporter,
     store: Store | None = None,
+    looks: Looks | None = None,
 ) -> Job:
     """Check a scan, decide how it is labelled, and run the coarse pass of models that look twice.
 
@@ -106,6 +108,7 @@ def prepare(
         wanted: What is to be given beside the labels, and how much is done for it.
         reporter: Told of the progress.
         store: Keeps the decisions; those that it holds are taken.
+        looks: Looks at the scan's grey values; None: anew.
 
     Returns:
         The job.
@@ -126,7 +129,9 @@ def prepare(
     decided = (
         Decisions.from_dict(kept)
         if kept
-        else _decide(volume, spec, wanted, contiguous=contiguous, reporter=reporter)
+        else _decide(
+            volume, spec, wanted, contiguous=contiguous, looks=looks or Looks(), reporter=reporter
+        )
     )
     tell(volume, decided.likeness, reporter=reporter)
     factor = decided.scale.factor if decided.scale else 1.0
@@ -187,10 +192,19 @@ def _air(job: Job, store: Store | None, *, reporter: Reporter) -> Air | None:
 
 
 def _decide(
-    volume: Volume, spec: ModelSpec, wanted: Wanted, *, contiguous: str, reporter: Reporter
+    volume: Volume,
+    spec: ModelSpec,
+    wanted: Wanted,
+    *,
+    contiguous: str,
+    looks: Looks,
+    reporter: Reporter,
 ) -> Decisions:
-    stats = statistics(volume, spec.recipe, reporter=reporter)
-    features, scale = _looked_at(volume, stats, spec, enlarge=wanted.resample, reporter=reporter)
+    stats = looks.statistics(volume, spec.recipe, reporter=reporter)
+    features, scale = None, None
+    if spec.feature_px is not None or spec.recipe == RECIPE:
+        features = looks.features(volume, stats)
+        scale = _scaled(volume, features, spec, enlarge=wanted.resample, reporter=reporter)
     known = _contiguity(volume, stats, spec, asked=contiguous, reporter=reporter)
     target = spec.voxel_size_um if wanted.resample else None
     likeness = compare(volume, stats, spec, resampled_um=target)
@@ -200,17 +214,14 @@ def _decide(
     return Decisions(stats, features, scale, known, likeness)
 
 
-def _looked_at(
-    volume: Volume, stats: Statistics, spec: ModelSpec, *, enlarge: bool, reporter: Reporter
-) -> tuple[Features | None, ScaleChoice | None]:
-    if spec.feature_px is None and spec.recipe != RECIPE:
-        return None, None
-    features = look(volume, stats)
+def _scaled(
+    volume: Volume, features: Features, spec: ModelSpec, *, enlarge: bool, reporter: Reporter
+) -> ScaleChoice | None:
     check_features(volume, features)
     scale = choose_scale(volume, spec, features, enlarge=enlarge)
     if scale is not None:
         reporter.message("predict", scale.why)
-    return features, scale
+    return scale
 
 
 def _contiguity(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +16,14 @@ from osteon.events import Reporter
 from osteon.files import parse_memory
 from osteon.formats import open_volume
 from osteon.labels import LabelScheme
-from osteon.prediction import PredictionStopped, prepare
+from osteon.prediction import PredictionStopped, Store, Wanted, prepare, work_area
+from osteon.prediction.keeping import Keeper
+from osteon.prediction.wanted import FULL
 from osteon.settings import PredictSettings
+from osteon.workflows.looks_kept import KeptLooks
 from osteon.workflows.opening import open_models, sized
 from osteon.workflows.predicting_backend import open_picked
+from osteon.workflows.predicting_kept import identity
 
 
 @dataclass(frozen=True)
@@ -42,13 +46,21 @@ class LabelledSlice:
         """Mean uncertainty of the slice; NaN where it was not asked for."""
         return math.nan if self.uncertainty is None else float(self.uncertainty.mean())
 
+    def stack(self) -> npt.NDArray[np.uint8]:
+        """Return (layer, y, x): the labels, and the uncertainty in 255 steps if it is there."""
+        layers = [self.labels]
+        if self.uncertainty is not None:
+            layers.append(np.rint(self.uncertainty * np.float32(FULL)).astype(np.uint8))
+        return np.stack(layers)
+
 
 class SlicePredictor:
     """A scan and a model that are ready: labels of any slices, without waiting for the others.
 
     What is decided about a scan (statistics of its grey values, scale, for models that look twice
     the coarse pass) is decided once, when it is made; so a slice gets the labels that
-    :func:`osteon.predict` gives it, but for clean-up, which needs the whole scan.
+    :func:`osteon.predict` gives it, but for clean-up, which needs the whole scan. What was seen of
+    the grey values is kept for the next time (:class:`~osteon.workflows.looks_kept.KeptLooks`).
 
     Memory: the network, and what ``settings.memory`` allows.
 
@@ -88,8 +100,10 @@ class SlicePredictor:
             memory=memory,
             contiguous=settings.contiguous,
             reporter=reporter,
+            looks=KeptLooks(Path(scan)),
         )
         self.shape = volume.shape
+        self._identity = identity(Path(scan), volume, models, settings, backend=opened.backend)
 
     @property
     def scheme(self) -> LabelScheme:
@@ -102,21 +116,30 @@ class SlicePredictor:
         return self._job.spec.context is not None
 
     def run(
-        self, part: slice, *, uncertainty: bool = False, reporter: Reporter | None = None
+        self,
+        part: slice,
+        *,
+        uncertainty: bool = False,
+        keep: Path | None = None,
+        reporter: Reporter | None = None,
     ) -> Iterator[LabelledSlice]:
         """Label some slices.
 
         Args:
             part: Slices, from start to (excluded) stop.
             uncertainty: Also say how certain each voxel is.
+            keep: What is finished is kept in a work area beside this path until the part is whole,
+                and not made again after a stop or a kill; then uncertainty is to 1/255. What
+                another model or other settings left there is removed. None: nothing is kept.
             reporter: Told of the progress; a stop request ends it before the next slice.
 
         Yields:
-            The slices, ascending.
+            The slices, ascending; those that were kept come first.
 
         Raises:
             UsageError: If they do not lie in the scan.
             PredictionStopped: If it was asked to stop.
+            OutputError: If they cannot be kept.
             OsteonError: As :func:`osteon.predict`.
         """
         reporter = reporter or self._reporter
@@ -127,21 +150,68 @@ class SlicePredictor:
                 where=self._job.volume.path,
                 mend=f"choose slices from 0 to {depth - 1}",
             )
-        slabs = self._job.logits(part) if uncertainty else self._job.labels(part)
         total = part.stop - part.start
+        slices = (
+            self._made(part, uncertainty=uncertainty)
+            if keep is None
+            else self._kept(part, keep, uncertainty=uncertainty)
+        )
         with (
             reporter.stage("predict", total=total, unit="slice") as progress,
-            closing(slabs),
+            closing(slices),
         ):
+            for one in slices:
+                if reporter.stopping:
+                    raise PredictionStopped(
+                        f"stopped after {progress.step} of {total} slices",
+                        where=self._job.volume.path,
+                    )
+                yield one
+                progress.advance()
+
+    def _made(self, part: slice, *, uncertainty: bool) -> Generator[LabelledSlice, None, None]:
+        slabs = self._job.logits(part) if uncertainty else self._job.labels(part)
+        with closing(slabs):
             for first, slab in slabs:
                 for i, plane in enumerate(slab):
-                    if reporter.stopping:
-                        raise PredictionStopped(
-                            f"stopped after {progress.step} of {total} slices",
-                            where=self._job.volume.path,
-                        )
                     yield _labelled(first + i, plane)
-                    progress.advance()
+
+    def _kept(
+        self, part: slice, keep: Path, *, uncertainty: bool
+    ) -> Generator[LabelledSlice, None, None]:
+        """As :meth:`_made`, by way of a work area: what it holds is given as it is."""
+        layers = Wanted(uncertainty=uncertainty).layers(len(self.scheme))
+        with Store(
+            work_area(keep), shape=self.shape, identity={**self._identity, "layers": layers},
+            restart=True, layers=layers,
+        ) as store:  # fmt: skip
+            done = {z for span in store.finished() for z in range(span.start, span.stop)}
+            kept = ((z, stack) for z, stack in store.stacks() if part.start <= z < part.stop)
+            for z, stack in kept:
+                yield _stacked(z, stack)
+            with Keeper(store) as keeper:
+                for gap in _gaps(part, done):
+                    with closing(self._made(gap, uncertainty=uncertainty)) as slices:
+                        for one in slices:
+                            keeper.add(one.z, one.stack()[np.newaxis], note={})
+                            yield one
+            store.discard()
+
+
+def _stacked(z: int, stack: npt.NDArray[np.uint8]) -> LabelledSlice:
+    """Turn what was kept of a slice, (layer, y, x), into a slice."""
+    doubt = stack[1].astype(np.float32) / np.float32(FULL) if len(stack) > 1 else None
+    return LabelledSlice(z, stack[0].copy(), doubt)
+
+
+def _gaps(part: slice, done: set[int]) -> Iterator[slice]:
+    """Give the runs of slices of a part that are not done, ascending."""
+    start = part.start
+    for z in range(part.start, part.stop + 1):
+        if z == part.stop or z in done:
+            if z > start:
+                yield slice(start, z)
+            start = z + 1
 
 
 def _labelled(z: int, plane: npt.NDArray[np.generic]) -> LabelledSlice:

@@ -1,0 +1,103 @@
+"""What a first preview would wait for is made ready while the person looks at the scan."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtWidgets import QApplication, QWidget
+
+from osteon.errors import Stopped
+from osteon.events import Event, Reporter, StopToken
+from osteon.napari.apart import load_networks
+from osteon.napari.predictors import Predictors, Request
+from osteon.napari.session import Session
+
+#: How long nothing new is asked for before it begins, in milliseconds: the window is drawn first.
+WAIT_MS = 500
+
+
+class Warming(QObject):
+    """Loads PyTorch, reads the model and looks at the scan in the background.
+
+    It begins when the widget is seen, and again when :meth:`again` says that a scan or a model was
+    chosen. What cannot be made ready is not told: the button that needs it tells it.
+
+    Args:
+        widget: The widget whose button needs it.
+        session: Its session, which keeps what is made.
+        asked: Says what would be asked for; raises where that is not known yet.
+    """
+
+    def __init__(self, widget: QWidget, session: Session, asked: Callable[[], Request]):
+        super().__init__(widget)
+        self._widget, self._session, self._asked = widget, session, asked
+        self._stop = StopToken()
+        self._request: Request | None = None
+        self._thread: threading.Thread | None = None
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.setInterval(WAIT_MS)
+        self._timer.timeout.connect(self._begin)
+        widget.installEventFilter(self)
+        stop = self._stop_it
+        widget.destroyed.connect(lambda: stop())
+        application = QApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(stop)
+
+    @property
+    def running(self) -> bool:
+        """Whether something is being made ready."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def again(self) -> None:
+        """Make ready what would be asked for now, if the widget is seen."""
+        if self._widget.isVisible():
+            self._timer.start()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:
+        """Begin when the widget is shown.
+
+        Args:
+            watched: The widget.
+            event: What happens to it.
+        """
+        if event.type() == QEvent.Type.Show:
+            self._timer.start()
+        return False
+
+    def _begin(self) -> None:
+        try:
+            request: Request | None = self._asked()
+        except Exception:  # no scan yet, or a value that is told when a button is pressed
+            request = None
+        if self.running:
+            if request != self._request:
+                self._stop_it()  # of another scan or model
+                self._timer.start()
+            return
+        self._request = request
+        self._stop = StopToken()
+        # Not a daemon: Python waits for it at the end, as PyTorch must not be half loaded then.
+        self._thread = threading.Thread(
+            target=_make_ready, args=(self._session, request, self._stop), name="osteon-warming"
+        )
+        self._thread.start()
+
+    def _stop_it(self) -> None:
+        self._stop.request("no longer needed")
+
+
+def _make_ready(session: Session, request: Request | None, stop: StopToken) -> None:
+    def heed(event: Event) -> None:
+        if stop.requested:  # statistics of a large scan take a while
+            raise Stopped("no longer needed")
+
+    try:
+        load_networks()
+        if request is not None and not stop.requested:
+            Predictors.of(session).get(request, alone=True, reporter=Reporter(heed, stop))
+    except Exception:
+        return  # it is tried again, and told, when a button needs it

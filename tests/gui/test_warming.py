@@ -1,0 +1,86 @@
+"""What a first preview needs is made ready beforehand, once."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("napari", reason="the window needs the extra gui")
+pytest.importorskip("pytestqt", reason="the window is tested by pytest-qt")
+
+from osteon.errors import Stopped
+from osteon.events import Reporter, StopToken
+from osteon.settings import PredictSettings
+
+from .common import PATIENCE_MS, put, wait_for
+
+
+def test_a_preview_finds_the_model_ready(
+    viewer: Any, qtbot: Any, scan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from osteon.napari.predicting import PredictWidget
+    from osteon.napari.predictors import Predictors
+    from osteon.workflows import slicewise
+
+    put(viewer, scan)
+    widget = PredictWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.session.choose_folder(tmp_path / "work")
+    assert not widget.warming.running  # a widget that nobody sees costs nothing
+    widget.show()
+    kept = Predictors.of(widget.session)._kept
+    qtbot.waitUntil(lambda: bool(kept or Predictors.of(widget.session)._kept), timeout=PATIENCE_MS)
+    qtbot.waitUntil(lambda: not widget.warming.running, timeout=PATIENCE_MS)
+
+    def late(*args: Any, **more: Any) -> None:
+        raise AssertionError("this should have been ready")
+
+    monkeypatch.setattr(slicewise, "SlicePredictor", late)
+    widget.preview()
+    wait_for(qtbot, widget)
+    assert widget.said.text().startswith("Labelled slice"), widget.said.text()
+    [(_, predictor)] = Predictors.of(widget.session)._kept
+    # Another backend would have to be converted first, for one slice.
+    assert predictor._job.backend.description.startswith("torch")
+    assert not (tmp_path / "work").exists() or not list((tmp_path / "work").glob("*part"))
+
+
+class _Slow:
+    """Takes until it is let go; counts how often it is made."""
+
+    made = 0
+    go = threading.Event()
+
+    def __init__(self, *args: Any, **more: Any):
+        type(self).made += 1
+        self.go.wait(20)
+
+
+def test_who_asks_for_what_is_being_made_waits_for_it(
+    scan: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from osteon.napari.predictors import Predictors, Request
+    from osteon.workflows import slicewise
+
+    monkeypatch.setattr(slicewise, "SlicePredictor", _Slow)
+    predictors, request = Predictors(), Request(scan, "bone-pores", PredictSettings())
+    got: list[Any] = []
+
+    def ask() -> None:
+        got.append(predictors.get(request, alone=True, reporter=Reporter()))
+
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    stop = StopToken()
+    stop.request()
+    with pytest.raises(Stopped, match="made ready"):
+        predictors.get(request, alone=True, reporter=Reporter(stop=stop))
+    _Slow.go.set()
+    for thread in threads:
+        thread.join()
+    assert _Slow.made == 1
+    assert got[0] is got[1]
