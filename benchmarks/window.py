@@ -44,6 +44,19 @@ def window(*scans: Path) -> Any:
     return viewer
 
 
+def pause(milliseconds: int) -> None:
+    """Let the window work, asleep between events as when a person looks on.
+
+    vispy, which napari draws with, replaces Qt's ``qWait`` by a loop that never sleeps: it takes a
+    processor of its own, and turns with the thread that imports PyTorch.
+    """
+    from qtpy.QtCore import QEventLoop, QTimer
+
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
+
+
 def started() -> float:
     """When this process was started, in seconds since 1970."""
     import psutil
@@ -67,12 +80,10 @@ def start() -> None:
 
 def settled(widget: Any) -> None:
     """Wait until nothing is made ready in the background any more."""
-    from qtpy.QtTest import QTest
-
     before, cpu = time.monotonic(), sum(os.times()[:2])
     last = before
     while time.monotonic() - last < SETTLED_S:
-        QTest.qWait(20)
+        pause(20)
         if widget.warming.running:
             last = time.monotonic()
     took, cpu = last - before, sum(os.times()[:2]) - cpu
@@ -80,8 +91,6 @@ def settled(widget: Any) -> None:
 
 
 def preview(scan: Path, times: int, *, at_once: bool) -> None:
-    from qtpy.QtTest import QTest
-
     from osteon.napari.predicting import PredictWidget
 
     viewer = window(scan)
@@ -93,7 +102,7 @@ def preview(scan: Path, times: int, *, at_once: bool) -> None:
         before, cpu = time.monotonic(), sum(os.times()[:2])
         widget.preview()
         while widget.work.running or not widget.preview_button.isEnabled():
-            QTest.qWait(5)
+            pause(5)
         took, cpu = time.monotonic() - before, sum(os.times()[:2]) - cpu
         if not widget.said.text().startswith("Labelled"):
             sys.exit(widget.said.text())

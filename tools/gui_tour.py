@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEventLoop, QPoint, Qt, QTimer
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QPushButton, QTabBar, QWidget
 
@@ -27,6 +27,13 @@ from osteon.napari.launching import open_window
 LEFT = Qt.MouseButton.LeftButton
 SIZE = (1500, 950)
 PATIENCE_S = 900.0
+
+
+def pause(milliseconds: int) -> None:
+    """Let the window work; sleeps between events, which vispy's replacement of qWait does not."""
+    loop = QEventLoop()
+    QTimer.singleShot(milliseconds, loop.quit)
+    loop.exec()
 
 
 class Person:
@@ -42,17 +49,17 @@ class Person:
         """Let the window work until something is there."""
         end = time.monotonic() + PATIENCE_S
         while not there():
-            QTest.qWait(50)
+            pause(50)
             if time.monotonic() > end:
                 self.picture("failed")
                 sys.exit(f"waited in vain for: {what}")
-        QTest.qWait(300)
+        pause(300)
         print(what, flush=True)
 
     def click(self, widget: QWidget, at: QPoint | None = None) -> None:
         """Click a widget in its middle."""
         QTest.mouseClick(widget, LEFT, pos=widget.rect().center() if at is None else at)
-        QTest.qWait(150)
+        pause(150)
 
     def press(self, owner: str, text: str) -> QPushButton:
         """Click the button that says something."""
@@ -101,18 +108,18 @@ class Person:
         canvas = self.window._qt_viewer.canvas.native
         places = [QPoint(int(x * canvas.width()), int(y * canvas.height())) for x, y in points]
         QTest.mouseMove(canvas, places[0])
-        QTest.qWait(50)
+        pause(50)
         QTest.mousePress(canvas, LEFT, pos=places[0])
         for place in places[1:]:
             # QTest's moves carry no pressed button, which the canvas asks for.
             _move_pressed(canvas, place)
-            QTest.qWait(50)
+            pause(50)
         QTest.mouseRelease(canvas, LEFT, pos=places[-1])
-        QTest.qWait(200)
+        pause(200)
 
     def picture(self, name: str) -> None:
         """Save what the window shows."""
-        QTest.qWait(400)
+        pause(400)
         self.viewer.window.screenshot(str(self.out / f"{name}.png"), canvas_only=False, flash=False)
 
 

@@ -138,10 +138,14 @@ def test_the_uncertainty_of_the_whole_scan_ranks_its_slices(
     monkeypatch.setattr(Predictors, "get", None)
     widget = LearnWidget(viewer)
     qtbot.addWidget(widget)
+    layer = viewer.layers["tube.nrrd: bone-pores"]
+    viewer.add_labels(np.zeros((6, 64, 64), np.uint8), name="other")
+    widget.labels.choose(viewer.layers["other"])
     widget.uncertain.count.setValue(4)
     widget.find()
     wait_for(qtbot, widget)
     assert "The 4 most uncertain of all 6 slices" in widget.said.text(), widget.said.text()
+    assert widget.labels.layer is layer  # what is to be corrected, not the truth
     means = values.reshape(6, -1).mean(1)
     assert widget.uncertain.ranked() == np.argsort(-means)[:4].tolist()
     assert f"{means.max() / 255:.1%} uncertain" in widget.uncertain.list.item(0).text()

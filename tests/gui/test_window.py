@@ -236,6 +236,8 @@ def test_measure_gives_the_figures_of_the_command(
     value = bones[0].figures["ct-th"].value
     assert value is not None
     assert shown["Ct.Th"] == f"{value:.4g}"
+    known = [cell != "–" for cell in shown.values()]
+    assert known == sorted(known, reverse=True)  # what could not be measured is at the end
 
 
 def test_a_scan_that_is_gone_is_told(tmp_path: Path) -> None:

@@ -248,7 +248,8 @@ def _measures(bones: Any) -> tuple[list[str], list[list[str]]]:
             cells.append(none if figure.value is None else f"{figure.value:.4g}")
         term = str(MEASURES.row(name).capabilities["term"])
         rows.append([term, "" if first.unit == "1" else first.unit, *cells])
-    return heads, rows
+    # What could not be measured is at the end, where nobody has to scroll past it.
+    return heads, sorted(rows, key=lambda row: all(cell == "–" for cell in row[2:]))
 
 
 def _of_truth(scheme: LabelScheme) -> LabelScheme:

@@ -351,7 +351,7 @@ class LearnWidget(QWidget):
             if isinstance(part, LabelScheme):
                 self._scheme = part
             elif isinstance(part, Path):
-                show_whole_uncertainty(self.viewer, self.scan.needed(), part)
+                self._show_whole(part)
             elif isinstance(part, Ranked):
                 self.uncertain.add(part.z, part.doubt)
             elif isinstance(part, Changed):
@@ -362,6 +362,13 @@ class LearnWidget(QWidget):
         except Exception as error:
             self.work.stop()
             self.said.complain(error)
+
+    def _show_whole(self, uncertainty: Path) -> None:
+        scan = self.scan.needed()
+        show_whole_uncertainty(self.viewer, scan, uncertainty)
+        name = f"{scan.name}: {model_name(self.session.model)}"
+        if name in self.viewer.layers:  # not of a window that was closed since
+            self.labels.choose(self.viewer.layers[name])
 
     def _show_slice(self, one: Any) -> None:
         scan = self.scan.needed()
