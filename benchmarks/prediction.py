@@ -1,7 +1,8 @@
 """Speed, memory and labels of `osteon predict` from disk to disk, against other ways.
 
     python benchmarks/prediction.py [--model FILE] [--scan FOLDER …] [--no-simulated]
-        [--size 1024] [--slices 64] [--depths 64 256 1024] [--rows NAME …] [--work DIR]
+        [--size 1024] [--slices 64] [--depths 64 256 1024] [--rows NAME …]
+        [--backends NAME …] [--work DIR]
 
 Every row is a process of its own, from TIFF slices to TIFF slices; peak memory is the operating
 system's figure for it. Equal labels are counted against whole slices in fp32. The model is a 2D
@@ -189,11 +190,13 @@ def air_rows(rows: Rows, work: Path, scan: Path, model: Path) -> None:
         rows.measure(f"{scan.name} | skip_air={name}", one)
 
 
-def memory_rows(rows: Rows, work: Path, scan: Path, model: Path, depths: list[int]) -> None:
+def memory_rows(
+    rows: Rows, work: Path, scan: Path, model: Path, *, depths: list[int], backends: list[str]
+) -> None:
     """Peak memory by the number of slices, for each backend."""
     files = slices_of(scan)
     for depth in depths:
-        for name in BACKENDS:
+        for name in backends:
 
             def one(name: str = name, depth: int = depth) -> dict[str, Any]:
                 deep = work / f"deep-{depth}"
@@ -317,7 +320,7 @@ def measure(args: argparse.Namespace, work: Path) -> None:
         part.rename(airy)
     air_rows(rows, work, airy, model)
     print_air(rows, airy)
-    memory_rows(rows, work, scans[0], model, args.depths)
+    memory_rows(rows, work, scans[0], model, depths=args.depths, backends=args.backends)
     if args.depths:
         print_memory(rows, args.depths)
 
@@ -332,6 +335,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=1024)
     parser.add_argument("--slices", type=int, default=64)
     parser.add_argument("--depths", type=int, nargs="*", default=[64, 256, 1024])
+    parser.add_argument(
+        "--backends", nargs="*", default=list(BACKENDS), help="of which peak memory is measured"
+    )
     parser.add_argument("--rows", nargs="*", default=[], help="only these rows")
     parser.add_argument("--work", type=Path, help="keeps scans, labels and finished rows")
     args = parser.parse_args()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 _BACK, _FRONT = "#262930", "#d0d4db"  # napari's dark theme
@@ -58,6 +59,7 @@ class Curves(QWidget):
         self._line(loss, "train_loss", _LOSS, "loss of the fit")
         self._line(loss, "val_loss", _LOSS, "loss, validation", style="--")
         loss.set_xlabel("epoch")
+        loss.xaxis.set_major_locator(MaxNLocator(integer=True))
         if any("val_mean_iou" in row for row in self.rows):
             score = loss.twinx()
             self._line(score, "val_mean_iou", _SCORE, "mean IoU, validation")

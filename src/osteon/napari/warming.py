@@ -15,7 +15,7 @@ from osteon.napari.predictors import Predictors, Request
 from osteon.napari.session import Session
 
 #: How long nothing new is asked for before it begins, in milliseconds: the window is drawn first.
-WAIT_MS = 500
+WAIT_MS = 1500
 
 
 class Warming(QObject):
@@ -98,6 +98,7 @@ def _make_ready(session: Session, request: Request | None, stop: StopToken) -> N
     try:
         load_networks()
         if request is not None and not stop.requested:
-            Predictors.of(session).get(request, alone=True, reporter=Reporter(heed, stop))
+            reporter = Reporter(heed, stop)
+            Predictors.of(session).get(request, alone=True, reporter=reporter).warm()
     except Exception:
         return  # it is tried again, and told, when a button needs it
