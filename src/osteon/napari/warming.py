@@ -99,6 +99,6 @@ def _make_ready(session: Session, request: Request | None, stop: StopToken) -> N
         load_networks()
         if request is not None and not stop.requested:
             reporter = Reporter(heed, stop)
-            Predictors.of(session).get(request, alone=True, reporter=reporter).warm()
+            Predictors.of(session).get(request, alone=True, reporter=reporter)
     except Exception:
         return  # it is tried again, and told, when a button needs it

@@ -105,12 +105,6 @@ class SlicePredictor:
         self.shape = volume.shape
         self._identity = identity(Path(scan), volume, models, settings, backend=opened.backend)
 
-    def warm(self) -> None:
-        """Run the network once on next to nothing: a first run takes seconds longer than others."""
-        network = self._job.spec.network
-        small = np.zeros((1, network.in_channels, *network.dimensions * (1,)), np.float32)
-        self._job.backend.run(np.ascontiguousarray(self._job.rules.pad(small)))
-
     @property
     def scheme(self) -> LabelScheme:
         """The classes of the labels."""
