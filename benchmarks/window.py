@@ -91,12 +91,16 @@ def settled(widget: Any) -> None:
 
 
 def preview(scan: Path, times: int, *, at_once: bool) -> None:
+    from qtpy.QtCore import QEvent
+    from qtpy.QtWidgets import QApplication
+
     from osteon.napari.predicting import PredictWidget
 
     viewer = window(scan)
     widget = viewer.window._qt_window.findChild(PredictWidget)
     widget.session.choose_folder(Path(tempfile.mkdtemp(prefix="osteon-window-")))
     if not at_once:
+        QApplication.sendEvent(widget, QEvent(QEvent.Type.Enter))  # somebody comes to the button
         settled(widget)
     for i in range(times):
         before, cpu = time.monotonic(), sum(os.times()[:2])

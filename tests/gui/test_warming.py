@@ -11,6 +11,9 @@ import pytest
 pytest.importorskip("napari", reason="the window needs the extra gui")
 pytest.importorskip("pytestqt", reason="the window is tested by pytest-qt")
 
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QApplication
+
 from osteon.errors import Stopped
 from osteon.events import Reporter, StopToken
 from osteon.settings import PredictSettings
@@ -31,6 +34,9 @@ def test_a_preview_finds_the_model_ready(
     widget.session.choose_folder(tmp_path / "work")
     assert not widget.warming.running  # a widget that nobody sees costs nothing
     widget.show()
+    qtbot.wait(1000)
+    assert not widget.warming.running  # nor one that is only there
+    QApplication.sendEvent(widget, QEvent(QEvent.Type.Enter))
     kept = Predictors.of(widget.session)._kept
     qtbot.waitUntil(lambda: bool(kept or Predictors.of(widget.session)._kept), timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: not widget.warming.running, timeout=PATIENCE_MS)

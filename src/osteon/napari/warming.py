@@ -14,15 +14,17 @@ from osteon.napari.apart import load_networks
 from osteon.napari.predictors import Predictors, Request
 from osteon.napari.session import Session
 
-#: How long nothing new is asked for before it begins, in milliseconds: the window is drawn first.
-WAIT_MS = 1500
+#: How long nothing new is asked for before it begins, in milliseconds.
+WAIT_MS = 500
 
 
 class Warming(QObject):
     """Loads PyTorch, reads the model and looks at the scan in the background.
 
-    It begins when the widget is seen, and again when :meth:`again` says that a scan or a model was
-    chosen. What cannot be made ready is not told: the button that needs it tells it.
+    It begins when the mouse or the keyboard comes to the widget: who only leafs through a scan does
+    not pay for it (PyTorch takes a GiB). After that it begins again when :meth:`again` says that a
+    scan or a model was chosen. What cannot be made ready is not told: the button that needs it
+    tells it.
 
     Args:
         widget: The widget whose button needs it.
@@ -36,6 +38,7 @@ class Warming(QObject):
         self._stop = StopToken()
         self._request: Request | None = None
         self._thread: threading.Thread | None = None
+        self._wanted = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(WAIT_MS)
@@ -53,18 +56,19 @@ class Warming(QObject):
         return self._thread is not None and self._thread.is_alive()
 
     def again(self) -> None:
-        """Make ready what would be asked for now, if the widget is seen."""
-        if self._widget.isVisible():
+        """Make ready what would be asked for now, if somebody has come to the widget."""
+        if self._wanted and self._widget.isVisible():
             self._timer.start()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:
-        """Begin when the widget is shown.
+        """Begin when somebody comes to the widget.
 
         Args:
             watched: The widget.
             event: What happens to it.
         """
-        if event.type() == QEvent.Type.Show:
+        if event.type() in (QEvent.Type.Enter, QEvent.Type.FocusIn) and not self._wanted:
+            self._wanted = True
             self._timer.start()
         return False
 
