@@ -139,3 +139,24 @@ def steps(out: Path) -> list[int]:
 
 def digest(out: Path) -> str:
     return weights_digest(load_file(out / "model.safetensors"))
+
+
+def slow_osteon(pause_s: float, before: str = "") -> str:
+    """Python that is ``osteon`` but puts each slice on the disk by itself, with a pause.
+
+    Args:
+        pause_s: The pause in seconds: time to kill it in.
+        before: Python that is run first.
+    """
+    return f"""{before}
+import sys, time
+from osteon.prediction import keeping, store
+keeping.BLOCK_VOXELS = 1
+put = store.Store.put
+def slowly(self, *words, **named):
+    put(self, *words, **named)
+    time.sleep({pause_s})
+store.Store.put = slowly
+from osteon.cli import main
+main(sys.argv[1:])
+"""

@@ -28,6 +28,8 @@ from osteon.prediction import Store, work_area
 from osteon.settings import PredictSettings, load_settings
 from osteon.workflows.spreading import Workers
 
+from .processes import slow_osteon
+
 #: Half of the slices are air, the first of them too, and most of the others.
 SHAPE, THERE = (53, 160, 176), slice(8, 33)
 AIR, MARROW, BONE, NOISE = 5_000, 12_000, 40_000, 300
@@ -36,19 +38,6 @@ CHOICES = ("precision=fp32", "device=cpu", "threads=1", "report=no")
 #: Of learning, from the corner of slices where the shaft is: enough to call air background.
 STEPS, SIDE = 80, 96
 PATIENCE = 600  # seconds, on a busy machine
-#: ``osteon`` that puts each slice on the disk by itself, with a pause.
-SLOWLY = """
-import sys, time
-from osteon.prediction import keeping, store
-keeping.BLOCK_VOXELS = 1
-put = store.Store.put
-def slowly(self, *words, **named):
-    put(self, *words, **named)
-    time.sleep(0.1)
-store.Store.put = slowly
-from osteon.cli import main
-main(sys.argv[1:])
-"""
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +108,7 @@ def begin(folder: Path, out: str) -> subprocess.Popen[str]:
     for choice in CHOICES:
         words += ["--set", choice]
     return subprocess.Popen(
-        [sys.executable, "-c", SLOWLY, *words],
+        [sys.executable, "-c", slow_osteon(0.1), *words],
         cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip

@@ -20,25 +20,18 @@ from osteon.model_file import Model, ModelSpec, save_model
 from osteon.networks import NetworkSpec, build_network
 from osteon.prediction import work_area
 
+from .processes import slow_osteon
+
 for library in ("openvino", "nncf", "onnx"):
     pytest.importorskip(library)
 
 DEPTH = 17  # prime
-#: ``osteon`` that uses int8 whatever it brings, and puts each slice on the disk with a pause.
-OSTEON = """
-import sys, time
-from osteon.prediction import keeping, quick, store
+#: Use int8 whatever it brings.
+ANYWAY = """
+from osteon.prediction import quick
 from osteon.prediction.worth import Worth
 Worth.pays = property(lambda self: True)
 quick.AGREEMENT = quick.SPEED_UP = 0.0
-keeping.BLOCK_VOXELS = 1
-put = store.Store.put
-def slowly(self, *words, **named):
-    put(self, *words, **named)
-    time.sleep(0.25)
-store.Store.put = slowly
-from osteon.cli import main
-main(sys.argv[1:])
 """
 
 
@@ -48,7 +41,7 @@ def begin(folder: Path, out: str, *words: str) -> subprocess.Popen[bytes]:
         "openvino", "--set", "report=no", "--set", "threads=1", *words,
     ]  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-c", OSTEON, *command],
+        [sys.executable, "-c", slow_osteon(0.25, ANYWAY), *command],
         cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip

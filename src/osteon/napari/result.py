@@ -29,7 +29,7 @@ from osteon.workflows.naming import scan_name
 #: Slices that are copied at once.
 _SLICES = 16
 #: Uncertainty of 1 as it is shown.
-_FULL = 255
+FULL = 255
 
 
 def labels_layer(
@@ -189,7 +189,7 @@ def _add_uncertainty(
 ) -> Any:
     return viewer.add_image(
         data, name=name, colormap="magma", blending="additive", opacity=0.8,
-        contrast_limits=(0, _FULL), multiscale=multiscale, **scale_of(geometry),
+        contrast_limits=(0, FULL), multiscale=multiscale, **scale_of(geometry),
         metadata={KEY: {"geometry": geometry, "derived": True}},
     )  # fmt: skip
 
@@ -212,7 +212,7 @@ def show_uncertainty(viewer: Any, scan: Any, z: int, uncertainty: Any) -> Any:
         data = np.zeros(finest(scan).data.shape, np.uint8)
         _add_uncertainty(viewer, data, name, geometry_of(scan))
     layer = viewer.layers[name]
-    layer.data[z] = np.round(uncertainty * _FULL).astype(np.uint8)
+    layer.data[z] = np.round(uncertainty * FULL).astype(np.uint8)
     layer.refresh()
     return layer
 

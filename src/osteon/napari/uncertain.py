@@ -14,7 +14,7 @@ from osteon.errors import OsteonError
 from osteon.events import Reporter
 from osteon.formats import open_volume
 from osteon.napari.predictors import Predictors, Request
-from osteon.napari.result import whole_target
+from osteon.napari.result import FULL, whole_target
 from osteon.napari.session import Session
 from osteon.napari.work import Give
 from osteon.tables.shipped import find_model
@@ -22,10 +22,6 @@ from osteon.tables.shipped import find_model
 #: Slices that are looked at if nothing else is said: some seconds each.
 _LOOKED_AT = 12
 _HEIGHT = 110
-
-
-#: Uncertainty of 1 as it is stored.
-_FULL = 255
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ def _rank(whole: Path, count: int, *, reporter: Reporter, give: Give) -> str:
             if reporter.stopping:
                 return f"Stopped after {progress.step} slices."
             slab = volume.read(slice(first, min(first + deep, depth)))
-            means = slab.mean(axis=(1, 2), dtype=np.float64) / _FULL
+            means = slab.mean(axis=(1, 2), dtype=np.float64) / FULL
             found += [Ranked(first + i, float(mean)) for i, mean in enumerate(means)]
             progress.advance(len(slab))
     give(whole)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QApplication, QWidget
 
-from osteon.errors import Stopped
+from osteon.errors import OsteonError, Stopped
 from osteon.events import Event, Reporter, StopToken
 from osteon.napari.apart import load_networks
 from osteon.napari.predictors import Predictors, Request
@@ -75,7 +75,7 @@ class Warming(QObject):
     def _begin(self) -> None:
         try:
             request: Request | None = self._asked()
-        except Exception:  # no scan yet, or a value that is told when a button is pressed
+        except OsteonError:  # no scan yet, or a value that is told when a button is pressed
             request = None
         if self.running:
             if request != self._request:

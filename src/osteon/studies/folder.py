@@ -12,9 +12,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from osteon.errors import InputError, OutputError, UsageError
-from osteon.files import temporaries, write_json
+from osteon.files import write_json
 from osteon.studies.planning import Plan, Run
-from osteon.workflows.record import check_folder, machine, now, read_json, versions
+from osteon.workflows.record import check_folder, holds_more, machine, now, read_json, versions
 
 #: Schema of ``study.json``.
 SCHEMA = 1
@@ -93,7 +93,7 @@ class StudyFolder:
                         mend="restore the study file or the dataset, remove the run's folder, or "
                         "choose another --out",
                     )
-        elif self._strangers():
+        elif holds_more(self.path, _STUDY, ".lock"):
             raise OutputError(
                 "this folder is not empty and holds no study of osteon",
                 where=self.path,
@@ -116,11 +116,6 @@ class StudyFolder:
         )
         for name in ("runs", "logs", "settings"):
             (self.path / name).mkdir(exist_ok=True)
-
-    def _strangers(self) -> bool:
-        """Whether the folder holds what no driver left that was killed as it began."""
-        own = {self.path / ".lock", *temporaries(self.path / _STUDY)}
-        return any(path not in own for path in self.path.iterdir())
 
     def load(self) -> tuple[dict[str, Any], list[Run]]:
         """Read what the study is.

@@ -13,7 +13,7 @@ from typing import Any
 
 from osteon import __version__
 from osteon.errors import InputError, OutputError
-from osteon.files import finite, write_json, write_text
+from osteon.files import finite, temporaries, write_json, write_text
 
 __all__ = (
     "check_folder",
@@ -81,6 +81,18 @@ def _processor() -> str:
 def now() -> str:
     """Return the time as ISO 8601 with its zone."""
     return datetime.now(UTC).astimezone().isoformat(timespec="seconds")
+
+
+def holds_more(path: Path, first: str, *besides: str) -> bool:
+    """Tell whether a folder holds more than what is left of a start that was killed.
+
+    Args:
+        path: The folder.
+        first: Name of the file that is written first: its unfinished halves do not count.
+        *besides: Names that do not count either.
+    """
+    own = {*besides, *(part.name for part in temporaries(path / first))}
+    return any(there.name not in own for there in path.iterdir())
 
 
 def check_folder(path: Path, *, target: Path | None = None) -> None:

@@ -13,7 +13,7 @@ from osteon.errors import InputError, OsteonError, OutputError, UsageError
 from osteon.files import remove, temporaries
 from osteon.settings import FitSettings, load_settings
 from osteon.training import FitFolder
-from osteon.workflows.record import check_folder, now, read_json, write_json
+from osteon.workflows.record import check_folder, holds_more, now, read_json, write_json
 
 #: What a fit writes, in its run folder and below.
 _FIRST = "settings.yaml"
@@ -52,7 +52,7 @@ def open_run(
             )
         return _settings_to_go_on(folder, settings)
     check_folder(folder.path)
-    if folder.path.is_dir() and _holds_something(folder.path):
+    if folder.path.is_dir() and holds_more(folder.path, _FIRST):
         if not (folder.path / "run.json").exists():
             raise OutputError(
                 "this folder is not empty and holds no run of osteon",
@@ -66,12 +66,6 @@ def open_run(
                 mend="choose another folder, go on by --resume, or replace it by --overwrite",
             )
     return settings or FitSettings()
-
-
-def _holds_something(path: Path) -> bool:
-    """Whether a folder holds more than what a fit left that was killed as it began."""
-    begun = {part.name for part in temporaries(path / _FIRST)}
-    return any(there.name not in begun for there in path.iterdir())
 
 
 def recorded_settings(folder: FitFolder) -> FitSettings:
