@@ -49,6 +49,7 @@ class Int8:
     samples: list[Images] = field(default_factory=list)
     kind: type = FakeBackend
     left: int = 10**9
+    must_pay: bool = True
 
     def make(self, samples: Sequence[Images], path: Path) -> None:
         if self.fails:
@@ -183,6 +184,27 @@ def test_it_is_used_only_where_it_is_faster(
     assert found.fast is not None
     assert found.fast.used == used
     assert found.fast.speed_up == pytest.approx(1 / seconds)
+
+
+def test_it_need_not_save_time_where_it_is_asked_for_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    never = property(lambda self: False)
+    asked = Int8(seconds=2, must_pay=False)
+    _, found = start(asked, tmp_path / "asked", monkeypatch=monkeypatch)
+    monkeypatch.setattr(Worth, "pays", never)
+    again = Int8(seconds=2, must_pay=False)
+    _, found = start(again, tmp_path / "again", monkeypatch=monkeypatch)
+    for one in (asked, again):
+        assert one.made == 1
+    assert found.fast is not None
+    assert found.fast.used
+    weighed = Int8()
+    with pytest.warns(OsteonWarning, match="would not save time"):
+        start(weighed, tmp_path / "weighed", monkeypatch=monkeypatch)
+    assert weighed.made == 0
+    with pytest.warns(OsteonWarning, match="only .* have the same label"):
+        start(Int8(0.01, must_pay=False), tmp_path / "wrong", monkeypatch=monkeypatch)
 
 
 def test_what_cannot_be_is_told_and_done_in_full_precision(

@@ -111,7 +111,11 @@ def test_speed_asks_for_int8_or_says_why_not(
     model: Model, targets: list[tuple[Path, Path]]
 ) -> None:
     fast = PredictSettings(device="cpu", speed="fast", backend="torch")
-    assert isinstance(open_picked([model], fast, targets, reporter=Reporter()).quantiser, Quantiser)
+    for speed in ("fast", "int8"):
+        asked = fast.model_copy(update={"speed": speed})
+        made = open_picked([model], asked, targets, reporter=Reporter()).quantiser
+        assert isinstance(made, Quantiser)
+        assert made.must_pay == (speed == "fast")
     several = open_picked([model, model], fast, targets, reporter=Reporter())
     assert "mean" in str(several.quantiser)
 

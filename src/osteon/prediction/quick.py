@@ -1,4 +1,4 @@
-"""``--speed fast``: an int8 network, made from slices of the scan, where it gives the same labels.
+"""``--speed fast`` and ``int8``: an int8 network made from slices of the scan, if labels stay.
 
 Slices at even distances are taken from the scan. Most are what the network is quantised from; the
 others are held back, and labelled in full precision and in int8. The outcome stands in the journal
@@ -49,7 +49,13 @@ _FILE, _KEPT = "int8.xml", "fast"
 
 
 class Quantises(Protocol):
-    """What :class:`osteon.backends.quantised.Quantiser` does."""
+    """What :class:`osteon.backends.quantised.Quantiser` does.
+
+    Attributes:
+        must_pay: Whether int8 is wanted only where it saves time.
+    """
+
+    must_pay: bool
 
     def make(self, samples: Sequence[Images], path: Path) -> None:
         """Quantise the network and write it."""
@@ -217,7 +223,7 @@ def _decide(
         saved_seconds=round(pay.saved, 1),
         cost_seconds=round(pay.cost, 1),
     )
-    if not pay.pays:
+    if quantiser.must_pay and not pay.pays:
         return estimate
     start = time.perf_counter()
     job = replace(job, air=None)  # what is compared may be air: it is run as the rest is
@@ -299,7 +305,7 @@ def _compared(
     why = f"{equal:.3%} of the voxels of {what} have the same label, {faster:.1f} times as fast"
     if equal < AGREEMENT:
         return Fast(False, f"only {why}; {AGREEMENT:.1%} are asked for", equal, faster)
-    if faster < SPEED_UP:
+    if quantiser.must_pay and faster < SPEED_UP:
         return Fast(False, f"it is hardly faster: {why}", equal, faster)
     return Fast(True, why, equal, faster, _checksum(path))
 

@@ -182,8 +182,8 @@ def _cases() -> list[Case]:
         out += [case(row.name, "cpu", "fp32", threads) for threads in (1, cores)]
     if find_spec("openvino") and find_spec("nncf"):
         fast = case("openvino", "cpu", "auto", 1)
-        settings = fast.settings.model_copy(update={"speed": "fast"})
-        out.append(Case("openvino, cpu, int8 (--speed fast), 1 thread, whole slices", settings))
+        settings = fast.settings.model_copy(update={"speed": "int8"})
+        out.append(Case("openvino, cpu, int8, 1 thread, whole slices", settings))
     return list({one.name: one for one in out}.values())
 
 
@@ -214,7 +214,7 @@ def _run(
     except OsteonError as error:
         return error
     fast = None if run.predicted is None else run.predicted.fast
-    if case.settings.speed == "fast" and (fast is None or not fast.used):
+    if case.settings.speed == "int8" and (fast is None or not fast.used):
         # What ran instead is another case.
         return UsageError(f"int8 was not used: {'' if fast is None else fast.why}")
     note = "" if run.predicted is None else run.predicted.backend

@@ -68,7 +68,7 @@ def open_picked(
     names = ", ".join(one.spec.name for one in models)
     reporter.message("predict", f"model {names}, {backend.description} ({pick.why})")
     quantiser: Quantiser | str | None = None
-    if settings.speed == "fast":
+    if settings.speed != "normal":
         device = choose_device(settings.device).type if pick.name == "torch" else "cpu"
         reason = why_not_int8(settings, networks=len(models), device=device)
         first = models[0]
