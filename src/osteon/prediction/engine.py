@@ -118,7 +118,6 @@ def predict(
     *,
     backend: Backend,
     memory: int,
-    contiguous: str = "auto",
     wanted: Wanted | None = None,
     reporter: Reporter | None = None,
 ) -> Predicted:
@@ -134,10 +133,8 @@ def predict(
         writer: Takes uint8 labels of the same shape; the caller closes it.
         backend: The model's network, ready to run.
         memory: Memory for activations and slices in flight, in bytes.
-        contiguous: Whether neighbouring slices are neighbours in space (``yes``, ``no``; ``auto``:
-            judged from the image). Only models with a context ask.
-        wanted: Whether air may be skipped and the scan resampled; what is beside labels needs
-            :func:`predict_kept`.
+        wanted: Whether air may be skipped and the scan resampled, and whether its slices are
+            neighbours; what is beside labels needs :func:`predict_kept`.
         reporter: Told of the progress.
 
     Returns:
@@ -155,10 +152,7 @@ def predict(
     start = time.monotonic()
     if wanted and wanted.logits:
         raise UsageError("probabilities and three axes need a work area (predict_kept)")
-    job = prepare(
-        model, volume, backend=backend, memory=memory, contiguous=contiguous, wanted=wanted,
-        reporter=reporter,
-    )  # fmt: skip
+    job = prepare(model, volume, backend=backend, memory=memory, wanted=wanted, reporter=reporter)
     depth = volume.shape[0]
     counts = _write(job.labels(slice(0, depth)), writer, depth=depth, reporter=reporter)
     return _outcome(job, counts, since=start)
@@ -172,7 +166,6 @@ def predict_kept(  # noqa: PLR0913
     open_target: Callable[[], VolumeWriter],
     backend: Backend,
     memory: int,
-    contiguous: str = "auto",
     wanted: Wanted | None = None,
     open_beside: Callable[[], Beside] | None = None,
     measure: bool = True,
@@ -194,7 +187,6 @@ def predict_kept(  # noqa: PLR0913
         open_target: Opens the writer of the labels.
         backend: The model's network, ready to run.
         memory: As for :func:`predict`.
-        contiguous: As for :func:`predict`.
         wanted: What is to be given, and how much is done for it.
         open_beside: Opens what takes the layers beside the labels, where some are wanted.
         measure: Whether to run the network on a small input first, to tell the plan with its time.
@@ -213,8 +205,8 @@ def predict_kept(  # noqa: PLR0913
     reporter = reporter or Reporter()
     start = time.monotonic()
     job = prepare(
-        model, volume, backend=backend, memory=memory, contiguous=contiguous, wanted=wanted,
-        reporter=reporter, store=store,
+        model, volume, backend=backend, memory=memory, wanted=wanted, reporter=reporter,
+        store=store,
     )  # fmt: skip
     fast = None
     if quantiser is not None:

@@ -230,7 +230,6 @@ def _labelled(
             open_target=partial(SameLabels, target, shape=volume.shape) if placed else open_target,
             backend=asked.opened.backend,
             memory=memory,
-            contiguous=settings.contiguous,
             wanted=wanted,
             open_beside=partial(beside.open, store),
             cleanup=cleanup,
