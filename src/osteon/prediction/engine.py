@@ -31,7 +31,7 @@ from osteon.prediction.running import Job
 from osteon.prediction.scale import ScaleChoice, Slabs
 from osteon.prediction.stopping import heed
 from osteon.prediction.store import Store
-from osteon.prediction.turning import run_sides, with_sides
+from osteon.prediction.turning import left_across, run_sides, with_sides
 from osteon.prediction.wanted import Wanted
 from osteon.volume import Volume, VolumeWriter
 
@@ -208,12 +208,12 @@ def predict_kept(  # noqa: PLR0913
         model, volume, backend=backend, memory=memory, wanted=wanted, reporter=reporter,
         store=store,
     )  # fmt: skip
-    fast = None
+    fast, across = None, left_across(job, store, memory=memory)
     if quantiser is not None:
-        job, fast = quicken(job, store, quantiser=quantiser, reporter=reporter)
+        job, fast = quicken(job, store, quantiser=quantiser, across=across, reporter=reporter)
     left = sum(part.stop - part.start for part in store.missing())
     if measure and left:
-        reporter.message("predict", in_words(job, seconds_of_network(job, left)))
+        reporter.message("predict", in_words(job, seconds_of_network(job, left, across=across)))
     if left:
         run_sides(job, store, memory=memory, reporter=reporter)
         job = with_sides(job, store)
