@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -139,6 +142,43 @@ def test_an_unwritable_cache_is_warned_of(
     monkeypatch.setenv(VARIABLE, str(tmp_path / "file"))
     with pytest.warns(OsteonWarning, match=r"OSTEON_CACHE_DIR.*\[probe-not-remembered\]"):
         assert probed(Machine(**TURNED)) == FP32_FIRST
+
+
+_REMEMBER = """
+import sys
+from osteon.backends.precision import remember
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(int(sys.argv[2])):
+    remember(f"{sys.argv[1]} {number}", {"fp32": number})
+"""
+
+
+def test_two_processes_lose_nothing_of_each_other(tmp_path: Path) -> None:
+    many = 40
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", _REMEMBER, name, str(many)],
+            env={**os.environ, VARIABLE: str(tmp_path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("one", "other")
+    ]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:  # both at once
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    (store,) = tmp_path.rglob("probes.json")
+    wanted = {f"{name} {i}": {"fp32": i} for name in ("one", "other") for i in range(many)}
+    assert json.loads(store.read_text()) == wanted
 
 
 def test_timings_are_told_for_the_record(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,7 @@ from osteon.formats.cache import (
     entries,
     for_random_reads,
     store,
+    users,
     volumes,
 )
 from osteon.volume import Access, Array, ArrayVolume, Slab, Volume
@@ -402,7 +403,7 @@ def test_waiting_can_be_stopped(tmp_path: Path) -> None:
         stop.request()
 
     key = volumes._key(volumes._Decoded(volume))
-    with store.making(key, Reporter(), source=volume.path), pytest.raises(Stopped):
+    with users.making(key, Reporter(), source=volume.path), pytest.raises(Stopped):
         cached_copy(volume, reporter=Reporter(listen, stop))
     assert "waiting" in str(told[0])
 
@@ -495,7 +496,7 @@ def test_a_cache_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.Monke
     def refuse(name: str) -> None:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(store, "_file_lock", refuse)
+    monkeypatch.setattr(users, "_file_lock", refuse)
     np.testing.assert_array_equal(open_volume(path).read(slice(None)), voxels())
     with pytest.raises(OutputError, match="not writable"):
         open_volume(packed(tmp_path / "b.nrrd", voxels())).read(slice(0, 1))

@@ -48,7 +48,7 @@ def predicted(
         found = predict_kept(
             model, volume, store, open_target=lambda: writer,
             backend=backend or FakeBackend(logits=slanted),  # type: ignore[arg-type]
-            memory=memory, contiguous=contiguous, wanted=wanted, measure=False,
+            memory=memory, wanted=replace(wanted, contiguous=contiguous), measure=False,
         )  # fmt: skip
         stacks = np.stack([stack for _, stack in store.stacks()], 1)
     np.testing.assert_array_equal(writer.array, stacks[0])

@@ -18,13 +18,13 @@ from osteon.events import Event, Reporter, StopToken
 from osteon.intensity import normalise, statistics
 from osteon.model_file import ContextSpec, Model, ModelSpec
 from osteon.networks import NetworkSpec, build_network, two_pass
-from osteon.prediction import PredictionStopped, plan_prediction, predict
+from osteon.prediction import PredictionStopped, Wanted, plan_prediction, predict
 from osteon.prediction import context as context_module
 from osteon.prediction import plan as plan_module
 from osteon.prediction.context import Doubt, scan_context, slice_context
 from osteon.prediction.plan import ContextPlan, input_rules, plan_context
 from osteon.prediction.preview import Preview
-from osteon.prediction.slices import run_slices
+from osteon.prediction.slices import SliceRunner
 from osteon.settings import PredictSettings
 from osteon.volume import Access, Array, ArrayVolume, Geometry, Volume
 
@@ -78,7 +78,7 @@ def labelled(
         writer,
         backend=backend or Fake(),  # type: ignore[arg-type]
         memory=memory,
-        contiguous=contiguous,
+        wanted=Wanted(contiguous=contiguous),
     )
     return writer.array, found
 
@@ -107,10 +107,8 @@ def test_slices_on_their_own_are_what_the_two_passes_give(shape: tuple[int, int,
     assert coarse is not None
     plan = plan_prediction(volume, backend, spec=LOOKS_TWICE, memory=PLENTY, context=coarse)
     context = slice_context((shape[1], shape[2]), coarse, backend=backend, rules=RULES)
-    made = run_slices(
-        volume, stats, backend=backend, plan=plan, channels=1, rules=RULES, classes=3,
-        context=context,
-    )  # fmt: skip
+    runner = SliceRunner(volume, stats, backend, plan, 1, RULES, context)
+    made = runner.run(classes=3)
     images = torch.from_numpy(normalise(volume.array, stats))[:, np.newaxis]
     with torch.inference_mode():
         expected = two_pass(network, images, 64, divisor=NETWORK.divisor).numpy()
@@ -254,7 +252,7 @@ def test_the_judgement_is_told_and_can_be_overruled() -> None:
         writer = MemoryWriter(scan.shape)
         found = predict(
             Model(LOOKS_TWICE, {}), ArrayVolume(scan), writer, backend=Fake(), memory=PLENTY,
-            contiguous=asked, reporter=Reporter(listen),
+            wanted=Wanted(contiguous=asked), reporter=Reporter(listen),
         )  # fmt: skip
         assert found.contiguity is not None
         assert found.plan.context is not None
@@ -278,7 +276,7 @@ def test_a_stop_in_the_coarse_pass_ends_it(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(PredictionStopped, match="coarse pass"):
         predict(
             Model(LOOKS_TWICE, {}), ArrayVolume(scan), writer, backend=Fake(), memory=PLENTY,
-            contiguous="yes", reporter=Reporter(listen, stop),
+            wanted=Wanted(contiguous="yes"), reporter=Reporter(listen, stop),
         )  # fmt: skip
     assert writer.slices == []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 
 from osteon.events import Reporter
 from osteon.model_file import Model
+from osteon.prediction import Store, Wanted
 from osteon.prediction.forecast import in_words, seconds_of_network
 from osteon.prediction.job import prepare
 from osteon.prediction.running import Job
-from osteon.volume import Array, ArrayVolume
+from osteon.prediction.turning import left_across, run_sides, with_sides
+from osteon.volume import Array, ArrayVolume, Geometry
 
 from .faking import MODEL, NETWORK, PLENTY, SPEC, FakeBackend, Images, noise
 
@@ -74,6 +77,34 @@ def test_the_time_is_that_of_all_inputs(
     assert expected < 2 * paced.clock
     assert (job.plan.tiles > 1) == (memory != PLENTY)
     assert seconds_of_network(job, 1) == pytest.approx(expected / shape[0])
+
+
+def test_passes_across_other_axes_count_as_they_are_padded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paced, shape = Paced(), (5, 70, 90)
+    monkeypatch.setattr(time, "perf_counter", lambda: paced.clock)
+    backend: Any = paced
+    three = Wanted(axes=3, contiguous="yes")
+    with Store(tmp_path / "area", shape=shape, identity={}) as store:
+        job = prepare(
+            MODEL, ArrayVolume(noise(shape), Geometry((10.0, 10.0, 10.0))), backend=backend,
+            memory=PLENTY, wanted=three, reporter=Reporter(), store=store,
+        )  # fmt: skip
+        across = left_across(job, store, memory=PLENTY)
+        assert across == {1: 70, 2: 90}
+        # To multiples of 32: 5 → 32, 70 → 96, 90 → 96.
+        along_z, along_y, along_x = 5 * 96 * 96, 70 * 32 * 96, 90 * 32 * 96
+        expected = seconds_of_network(job, 5, across=across)
+        assert expected == pytest.approx((along_z + along_y + along_x) * PACE)
+        paced.clock = 0.0
+        run_sides(job, store, memory=PLENTY, reporter=Reporter())
+        for _ in with_sides(job, store).labels(slice(0, 5)):
+            pass
+        assert paced.clock == pytest.approx(expected)
+        # What an earlier start has run is not to be waited for.
+        across = left_across(job, store, memory=PLENTY)
+        assert seconds_of_network(job, 5, across=across) == pytest.approx(along_z * PACE)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from osteon.model_file import ContextSpec, Model
 from osteon.prediction import (
     PredictionStopped,
     Store,
+    Wanted,
     context,
     keeping,
     new_slices,
@@ -160,7 +161,7 @@ def start(
             open_target=lambda: writer,
             backend=backend,
             memory=case.memory,
-            contiguous=case.contiguous,
+            wanted=Wanted(contiguous=case.contiguous),
             measure=False,
             **options,  # type: ignore[arg-type]
         )
@@ -179,7 +180,7 @@ def test_killed_anywhere_it_comes_to_the_same_labels(name: str, tmp_path: Path) 
         direct,
         backend=counting,
         memory=case.memory,
-        contiguous=case.contiguous,
+        wanted=Wanted(contiguous=case.contiguous),
     )
     assert len(np.unique(direct.array)) == 3
     moments = {0, 1, 2, counting.calls // 2, counting.calls - 1}

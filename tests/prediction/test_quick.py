@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -120,8 +120,8 @@ def start(
     with Store(folder / "area", shape=volume.shape, identity={"a": 1}) as store:
         found = predict_kept(
             model, volume, store, open_target=lambda: Entered(writer),  # type: ignore[arg-type,return-value]
-            backend=full or FakeBackend(), memory=memory, contiguous=contiguous,  # type: ignore[arg-type]
-            measure=False, quantiser=int8, wanted=wanted, reporter=reporter,  # type: ignore[arg-type]
+            backend=full or FakeBackend(), memory=memory, measure=False, quantiser=int8,  # type: ignore[arg-type]
+            wanted=replace(wanted or Wanted(), contiguous=contiguous), reporter=reporter,
         )  # fmt: skip
     return writer.array, found
 
@@ -336,7 +336,8 @@ def test_every_mode_is_looked_at_as_it_is_run(
     with Store(tmp_path / "plain", shape=volume.shape, identity={}) as store:
         predict_kept(
             case.model, volume, store, open_target=lambda: Entered(plain),  # type: ignore[arg-type,return-value]
-            backend=case.backend(), memory=case.memory, contiguous=case.contiguous, measure=False,
+            backend=case.backend(), memory=case.memory, measure=False,
+            wanted=Wanted(contiguous=case.contiguous),
         )  # fmt: skip
     int8 = Int8()
     made = itertools.count()
@@ -373,7 +374,7 @@ def test_what_is_looked_at_does_not_count_as_doubt(
                 TWICE, volume, store,
                 open_target=lambda: Entered(MemoryWriter((11, 64, 96))),  # type: ignore[arg-type,return-value]
                 backend=Timed(LookingTwice(), int8, 0.0, 1.0),  # type: ignore[arg-type]
-                memory=PLENTY, contiguous="no", measure=False,
+                memory=PLENTY, wanted=Wanted(contiguous="no"), measure=False,
                 quantiser=int8 if way == "int8" else None,
             )  # fmt: skip
             counted.append(sum(note["maybe"] for note in store.notes()))

@@ -124,8 +124,8 @@ def start(case: Case, folder: Path, *, calls: int) -> tuple[bytes, int, bool]:
     with Store(folder, shape=volume.shape, identity={}, layers=layers) as store:
         found = predict_kept(
             case.model, volume, store, open_target=lambda: writer,
-            open_beside=lambda: sink, backend=backend, memory=case.memory, contiguous="yes",
-            wanted=case.wanted, measure=False,
+            open_beside=lambda: sink, backend=backend, memory=case.memory,
+            wanted=replace(case.wanted, contiguous="yes"), measure=False,
         )  # fmt: skip
     beside = np.stack(sink.slices)
     assert beside.shape == (volume.shape[0], layers - 1, *volume.shape[1:])

@@ -11,8 +11,8 @@ import pytest
 
 from osteon.errors import OsteonWarning
 from osteon.events import Reporter
-from osteon.prediction import forecast
-from osteon.volume import ArrayVolume
+from osteon.prediction import Wanted, forecast
+from osteon.volume import ArrayVolume, Geometry
 
 from .faking import FakeBackend, Images, noise
 from .test_quick import Int8, Timed, start
@@ -64,3 +64,25 @@ def test_it_is_made_only_where_it_saves_more_than_it_costs(
     assert found.fast.cost_seconds == pytest.approx(6 + voxels * pace, abs=0.06)
     assert (found.fast.spent_seconds is not None) == pays
     assert any("int8 may save" in text for text in told)
+
+
+def test_three_axes_are_as_much_more_work_to_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paced, int8 = Paced(pace=1e-4), Int8()
+    monkeypatch.setattr(forecast, "time", SimpleNamespace(perf_counter=lambda: paced.clock.now))
+    _, found = start(
+        int8,
+        tmp_path,
+        volume=ArrayVolume(noise((60, 41, 53)), Geometry((10.0, 10.0, 10.0))),
+        full=Timed(paced, int8, 0.0, 1.0),
+        wanted=Wanted(axes=3),
+        contiguous="yes",
+        monkeypatch=monkeypatch,
+    )
+    assert found.fast is not None
+    # 60, 41 and 53 are padded to 64: along z, across y and across x.
+    needed = (60 + 41 + 53) * 64 * 64 * 1e-4
+    assert found.fast.needed_seconds == pytest.approx(needed, abs=0.06)
+    # Along z alone it would take 24.6 s, of which 11.6 s may be saved, at a cost of 18.1 s.
+    assert int8.made

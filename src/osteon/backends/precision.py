@@ -9,12 +9,14 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from osteon.errors import OutputError, UsageError, warn
 from osteon.files import write_json
 from osteon.formats.cache import cache_folder
+from osteon.locks import locked
 
 #: Height and width of the probe's input: small enough for a slow CPU, large enough to be typical.
 PROBE_SIZE = 128
@@ -24,6 +26,8 @@ PROBE_RUNS = 3
 #: A candidate this much slower than the fastest is still taken if it comes first in the list:
 #: differences below are noise.
 TOLERANCE = 0.1
+#: Seconds to wait for another process that remembers something: it takes moments.
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -202,10 +206,17 @@ def remembered(key: str) -> dict[str, float] | None:
         Seconds by name; None if nothing readable is remembered.
     """
     try:
-        found = json.loads(_store().read_text(encoding="utf-8"))[key]
-        return {str(name): float(seconds) for name, seconds in found.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {str(name): float(seconds) for name, seconds in _everything()[key].items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None  # nothing remembered, or not readable: it is measured anew
+
+
+def _everything() -> dict[str, Any]:
+    try:
+        found = json.loads(_store().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def remember(key: str, timings: dict[str, float]) -> None:
@@ -217,13 +228,14 @@ def remember(key: str, timings: dict[str, float]) -> None:
     """
     path = _store()
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        data = {}
-    if not isinstance(data, dict):
-        data = {}
-    try:
-        write_json(path, {**data, key: timings})
+        # Another process may remember something else at this moment.
+        with locked(
+            path.with_suffix(".lock"),
+            taken="another process has been writing there for long",
+            mend="end it, or set OSTEON_CACHE_DIR to another folder",
+            patience_s=_PATIENCE_S,
+        ):
+            write_json(path, {**_everything(), key: timings})
     except OutputError as error:
         warn(
             "probe-not-remembered",

@@ -37,7 +37,7 @@ from osteon.errors import ExitCode, Stopped
 from osteon.tables.shipped import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from osteon.workflows import FitRun
+    from osteon.workflows import FitRun, PredictionRun
 
 app = typer.Typer(
     name="osteon",
@@ -227,23 +227,27 @@ def predict(
             reporter=console.reporter,
         )
         for run in runs:
-            if run.earlier is not None:
-                console.say(f"labels: {run.labels} (finished before)")
-                continue
-            if run.predicted is None:
-                console.say(f"failed: {run.scan}")
-                continue
-            total = sum(run.predicted.voxels.values())
-            shares = ", ".join(f"{k} {v / total:.1%}" for k, v in run.predicted.voxels.items())
-            console.say(f"labels: {run.labels} ({shares}; {run.predicted.seconds:.1f} s)")
-            for name, path in run.beside.items():
-                console.say(f"{name}: {path}")
-            if run.report is not None:
-                console.say(f"report: {run.report}")
+            _tell_prediction(console, run)
         console.code = predicting.exit_code(runs)
         return {"scans": [run.as_dict() for run in runs]}
 
     run_command("predict", work, as_json=as_json, events=events)
+
+
+def _tell_prediction(console: Console, run: PredictionRun) -> None:
+    if run.earlier is not None:
+        console.say(f"labels: {run.labels} (finished before)")
+        return
+    if run.predicted is None:
+        console.say(f"failed: {run.scan}")
+        return
+    total = sum(run.predicted.voxels.values())
+    shares = ", ".join(f"{k} {v / total:.1%}" for k, v in run.predicted.voxels.items())
+    console.say(f"labels: {run.labels} ({shares}; {run.predicted.seconds:.1f} s)")
+    for name, path in run.beside.items():
+        console.say(f"{name}: {path}")
+    if run.report is not None:
+        console.say(f"report: {run.report}")
 
 
 app.command("evaluate", cls=MeasureCommand)(evaluate)

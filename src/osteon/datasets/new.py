@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import cast
@@ -55,25 +56,15 @@ def new_manifest(
     found = _find(folder)
     specimens = {name: _specimen(name, specimen_regex) for name, _, _ in found}
     reporter = reporter or Reporter()
-    values: dict[str, frozenset[float]] = {}
-    some: set[str] = set()
-    apart: set[str] = set()
+    seen: list[_Seen] = []
     with reporter.stage("look at masks", total=len(found), unit="scan") as progress:
         for name, image, mask in found:
-            scan = open_file(image, gaps=True)
-            if contiguous and slices_apart(scan):
-                _say_apart(name)
-                apart.add(name)
-            if mask is not None:
-                volume = open_file(mask, gaps=True)
-                values[name] = _values(volume)
-                if _covers_some(scan, volume):
-                    some.add(name)
+            seen.append(_look(name, image, mask, contiguous=contiguous))
             progress.advance(message=name)
-    scheme = propose_scheme(list(values.values()))
+    scheme = propose_scheme([one.values for one in seen if one.values is not None])
     rows = []
-    for name, image, mask in found:
-        remap = propose_remap(values.get(name, ()), scheme)
+    for (name, image, mask), one in zip(found, seen, strict=True):
+        remap = propose_remap(one.values or (), scheme)
         if remap:
             _say(name, remap)
         rows.append(
@@ -82,13 +73,33 @@ def new_manifest(
                 image=_relative(image),
                 mask=None if mask is None else _relative(mask),
                 specimen=specimens[name],
-                contiguous=contiguous and name not in apart,
+                contiguous=one.contiguous,
                 remap=remap,
-                mask_slices="number" if name in some else "all",
+                mask_slices="number" if one.covers_some else "all",
                 notes="remap proposed from the values in the mask: check it" if remap else "",
             )
         )
     return Manifest(scheme, tuple(rows))
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What is seen of a scan and its mask; of no mask there are no values."""
+
+    contiguous: bool
+    values: frozenset[float] | None = None
+    covers_some: bool = False
+
+
+def _look(name: str, image: Path, mask: Path | None, *, contiguous: bool) -> _Seen:
+    scan = open_file(image, gaps=True)
+    if contiguous and slices_apart(scan):
+        _say_apart(name)
+        contiguous = False
+    if mask is None:
+        return _Seen(contiguous)
+    volume = open_file(mask, gaps=True)
+    return _Seen(contiguous, _values(volume), _covers_some(scan, volume))
 
 
 def _find(folder: Path) -> list[tuple[str, Path, Path | None]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from osteon.evaluation.files import Row
 from osteon.evaluation.rows import row
-from osteon.tables.measures import MEASURES
+from osteon.tables.measures import MEASURES, term_of
 
 if TYPE_CHECKING:
     from osteon.evaluation.result import Evaluation
@@ -101,7 +101,7 @@ def missing(found: Mapping[str, Measured]) -> list[str]:
             known_missing = role != TRUTH and found[TRUTH].values.get(name) is None
             if value is None and not known_missing:
                 why = measured.notes.get(name) or "there is nothing of it"
-                reasons.setdefault((role, why), []).append(_term(name))
+                reasons.setdefault((role, why), []).append(term_of(name))
     return [
         f"{', '.join(terms)} of {said[role]} cannot be given: {why.rstrip('.')}."
         for (role, why), terms in reasons.items()
@@ -125,7 +125,7 @@ def error_table(result: Evaluation) -> list[Row]:
             true = values.get(f"{TRUTH}_{name}")
             if true is None or name in LEFT_OUT:  # rows of topology have such names too
                 continue
-            line: Row = {"scan": scan.name, "measure": _term(name), "name": name}
+            line: Row = {"scan": scan.name, "measure": term_of(name), "name": name}
             line |= {"unit": true["unit"], "truth": true["value"]}
             for column, metric in (
                 ("labels", f"{LABELS}_{name}"),
@@ -154,7 +154,7 @@ def sentences(result: Evaluation) -> list[str]:
         if own is None:
             continue
         other = _off(result, f"{OTSU}_{name}_error")
-        parts.append(f"{_term(name)} {own}" + (f" (Otsu {other})" if other else ""))
+        parts.append(f"{term_of(name)} {own}" + (f" (Otsu {other})" if other else ""))
     if not parts:
         return []
     several = " on average, whichever way," if len(result.scans) > 1 else ""
@@ -174,7 +174,3 @@ def _off(result: Evaluation, metric: str) -> str | None:
     if len(result.scans) == 1:
         return f"{values[0] * 100:+.1f} %".replace("-", "−")
     return f"{np.mean(np.abs(values)) * 100:.1f} %"
-
-
-def _term(name: str) -> str:
-    return str(MEASURES.row(name).capabilities["term"])

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from osteon.morphometry.ridge import Spacing
 from osteon.registry import Row
-from osteon.tables.measures import MEASURES, VOXEL_UNITS
+from osteon.tables.measures import MEASURES, VOXEL_UNITS, term_of
 from osteon.volume import VoxelSize
 
 #: What stands in tables in place of a number that the voxels are too coarse for.
@@ -95,11 +95,6 @@ class Grid:
 def unit_of(row: Row) -> str:
     """Return the unit of a measure where the voxel size is known."""
     return str(row.capabilities["unit"])
-
-
-def term_of(name: str) -> str:
-    """Return the standard term of a measure, such as ``Tb.Th``."""
-    return str(MEASURES.row(name).capabilities["term"])
 
 
 @dataclass(frozen=True)

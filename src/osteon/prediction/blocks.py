@@ -209,24 +209,6 @@ class BlockRunner:
         return total
 
 
-def run_blocks(
-    seen: Volume,
-    statistics: Statistics,
-    *,
-    backend: Backend,
-    plan: PredictPlan,
-    rules: InputRules,
-    classes: int | None = None,
-    part: slice | None = None,
-) -> Slabs:
-    """Run all of a scan; see :class:`BlockRunner`, whose attributes the arguments are.
-
-    Yields:
-        First slice and labels (n, y, x), uint8, or logits (n, class, y, x), float32.
-    """
-    return BlockRunner(seen, statistics, backend, plan, rules).run(part, classes=classes)
-
-
 def _slabs(volume: Volume, ranges: Sequence[slice]) -> Generator[Array, None, None]:
     """Slabs of stored values, the next one read while this one is used.
 

@@ -31,7 +31,7 @@ from osteon.prediction.running import Job
 from osteon.prediction.scale import ScaleChoice, Slabs
 from osteon.prediction.stopping import heed
 from osteon.prediction.store import Store
-from osteon.prediction.turning import run_sides, with_sides
+from osteon.prediction.turning import left_across, run_sides, with_sides
 from osteon.prediction.wanted import Wanted
 from osteon.volume import Volume, VolumeWriter
 
@@ -118,7 +118,6 @@ def predict(
     *,
     backend: Backend,
     memory: int,
-    contiguous: str = "auto",
     wanted: Wanted | None = None,
     reporter: Reporter | None = None,
 ) -> Predicted:
@@ -134,10 +133,8 @@ def predict(
         writer: Takes uint8 labels of the same shape; the caller closes it.
         backend: The model's network, ready to run.
         memory: Memory for activations and slices in flight, in bytes.
-        contiguous: Whether neighbouring slices are neighbours in space (``yes``, ``no``; ``auto``:
-            judged from the image). Only models with a context ask.
-        wanted: Whether air may be skipped and the scan resampled; what is beside labels needs
-            :func:`predict_kept`.
+        wanted: Whether air may be skipped and the scan resampled, and whether its slices are
+            neighbours; what is beside labels needs :func:`predict_kept`.
         reporter: Told of the progress.
 
     Returns:
@@ -155,10 +152,7 @@ def predict(
     start = time.monotonic()
     if wanted and wanted.logits:
         raise UsageError("probabilities and three axes need a work area (predict_kept)")
-    job = prepare(
-        model, volume, backend=backend, memory=memory, contiguous=contiguous, wanted=wanted,
-        reporter=reporter,
-    )  # fmt: skip
+    job = prepare(model, volume, backend=backend, memory=memory, wanted=wanted, reporter=reporter)
     depth = volume.shape[0]
     counts = _write(job.labels(slice(0, depth)), writer, depth=depth, reporter=reporter)
     return _outcome(job, counts, since=start)
@@ -172,7 +166,6 @@ def predict_kept(  # noqa: PLR0913
     open_target: Callable[[], VolumeWriter],
     backend: Backend,
     memory: int,
-    contiguous: str = "auto",
     wanted: Wanted | None = None,
     open_beside: Callable[[], Beside] | None = None,
     measure: bool = True,
@@ -194,7 +187,6 @@ def predict_kept(  # noqa: PLR0913
         open_target: Opens the writer of the labels.
         backend: The model's network, ready to run.
         memory: As for :func:`predict`.
-        contiguous: As for :func:`predict`.
         wanted: What is to be given, and how much is done for it.
         open_beside: Opens what takes the layers beside the labels, where some are wanted.
         measure: Whether to run the network on a small input first, to tell the plan with its time.
@@ -213,15 +205,15 @@ def predict_kept(  # noqa: PLR0913
     reporter = reporter or Reporter()
     start = time.monotonic()
     job = prepare(
-        model, volume, backend=backend, memory=memory, contiguous=contiguous, wanted=wanted,
-        reporter=reporter, store=store,
+        model, volume, backend=backend, memory=memory, wanted=wanted, reporter=reporter,
+        store=store,
     )  # fmt: skip
-    fast = None
+    fast, across = None, left_across(job, store, memory=memory)
     if quantiser is not None:
-        job, fast = quicken(job, store, quantiser=quantiser, reporter=reporter)
+        job, fast = quicken(job, store, quantiser=quantiser, across=across, reporter=reporter)
     left = sum(part.stop - part.start for part in store.missing())
     if measure and left:
-        reporter.message("predict", in_words(job, seconds_of_network(job, left)))
+        reporter.message("predict", in_words(job, seconds_of_network(job, left, across=across)))
     if left:
         run_sides(job, store, memory=memory, reporter=reporter)
         job = with_sides(job, store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -14,12 +15,14 @@ from osteon.prediction.running import Job
 PROBE = {2: (256, 256), 3: (64, 64, 64)}
 
 
-def seconds_of_network(job: Job, slices: int) -> float:
+def seconds_of_network(job: Job, slices: int, *, across: Mapping[int, int] | None = None) -> float:
     """Estimate the time that the network takes, by running it twice on a small input.
 
     Args:
         job: The prediction.
         slices: Slices of the scan that are to be labelled.
+        across: Slices that are to be run across other axes, by axis; they are taken for whole, as
+            the overlap of tiles is small.
 
     Returns:
         Seconds; a first guess, as other work on the machine and larger inputs change it.
@@ -27,10 +30,14 @@ def seconds_of_network(job: Job, slices: int) -> float:
     rules, spec, plan = input_rules(job.spec.network), job.spec.network, job.plan
     padded = rules.pad(np.broadcast_to(np.float32(0), extent_at_once(job))).shape
     runs = plan.tiles * (job.seen.shape[0] if spec.dimensions == 2 else 1)
-    share = slices / job.volume.shape[0] * job.wanted.axes
+    share = slices / job.volume.shape[0]
     if job.air is not None and job.air.skip:
         share *= 1 - (job.air.saving or 0)
-    return seconds_per_voxel(job) * math.prod(padded) * runs * share
+    voxels = math.prod(padded) * runs * share
+    for axis, count in (across or {}).items():
+        plane = [n for i, n in enumerate(job.seen.shape) if i != axis]
+        voxels += count * math.prod(rules.pad(np.broadcast_to(np.float32(0), plane)).shape)
+    return seconds_per_voxel(job) * voxels
 
 
 def extent_at_once(job: Job) -> list[int]:

@@ -85,13 +85,12 @@ class Decisions:
         )
 
 
-def prepare(  # noqa: PLR0913
+def prepare(
     model: Model,
     volume: Volume,
     *,
     backend: Backend,
     memory: int,
-    contiguous: str = "auto",
     wanted: Wanted | None = None,
     reporter: Reporter,
     store: Store | None = None,
@@ -104,7 +103,6 @@ def prepare(  # noqa: PLR0913
         volume: The scan.
         backend: Its network, ready to run.
         memory: Memory for activations and slices in flight, in bytes.
-        contiguous: See :func:`osteon.prediction.predict`.
         wanted: What is to be given beside the labels, and how much is done for it.
         reporter: Told of the progress.
         store: Keeps the decisions; those that it holds are taken.
@@ -117,32 +115,17 @@ def prepare(  # noqa: PLR0913
         OsteonError: As :func:`osteon.prediction.predict`.
     """
     wanted = wanted or Wanted()
-    check_known(model)
-    spec = resampled_to(volume, model.spec) if wanted.resample else model.spec
-    check_axes(model, wanted)
-    check_scale(volume, spec)
-    if spec is model.spec:
-        check_ranges(volume, spec.ranges, axes=resampled_axes(spec.mode))
-        if wanted.resample and spec.voxel_size_um is None and spec.feature_px is None:
-            reporter.message("predict", "the scan's voxel size is one of the fit: not resampled")
+    spec = _fitting(model, volume, wanted, reporter=reporter)
     kept = store.kept("decisions") if store else None
     decided = (
         Decisions.from_dict(kept)
         if kept
-        else _decide(
-            volume, spec, wanted, contiguous=contiguous, looks=looks or Looks(), reporter=reporter
-        )
+        else _decide(volume, spec, wanted, looks=looks or Looks(), reporter=reporter)
     )
     tell(volume, decided.likeness, reporter=reporter)
     factor = decided.scale.factor if decided.scale else 1.0
     seen = as_seen(volume, spec, decided.statistics, factor=factor, along_all=wanted.axes > 1)
-    known = decided.contiguity
-    coarse = plan_context(
-        seen, spec, contiguous=known is not None and known.contiguous, memory=memory
-    )
-    plan = plan_prediction(
-        seen, backend, spec=spec, memory=memory, context=coarse, logits=wanted.logits
-    )
+    plan = _planned(seen, spec, decided, backend=backend, memory=memory, wanted=wanted)
     if kept and store:
         plan = plan_from_dict(store.kept("plan"))
     elif store:
@@ -155,6 +138,37 @@ def prepare(  # noqa: PLR0913
     job = Job(volume, seen, spec, decided, plan, backend, context, doubt, wanted)
     warn_of_tiles(volume, spec, plan, agreement=_seams(job, store, reporter=reporter))
     return replace(job, air=_air(job, store, reporter=reporter))
+
+
+def _fitting(model: Model, volume: Volume, wanted: Wanted, *, reporter: Reporter) -> ModelSpec:
+    """Check that a scan is one for the model; return the model, at the scale it sees the scan."""
+    check_known(model)
+    spec = resampled_to(volume, model.spec) if wanted.resample else model.spec
+    check_axes(model, wanted)
+    check_scale(volume, spec)
+    if spec is model.spec:
+        check_ranges(volume, spec.ranges, axes=resampled_axes(spec.mode))
+        if wanted.resample and spec.voxel_size_um is None and spec.feature_px is None:
+            reporter.message("predict", "the scan's voxel size is one of the fit: not resampled")
+    return spec
+
+
+def _planned(
+    seen: Volume,
+    spec: ModelSpec,
+    decided: Decisions,
+    *,
+    backend: Backend,
+    memory: int,
+    wanted: Wanted,
+) -> PredictPlan:
+    known = decided.contiguity
+    coarse = plan_context(
+        seen, spec, contiguous=known is not None and known.contiguous, memory=memory
+    )
+    return plan_prediction(
+        seen, backend, spec=spec, memory=memory, context=coarse, logits=wanted.logits
+    )
 
 
 def _seams(job: Job, store: Store | None, *, reporter: Reporter) -> float | None:
@@ -196,7 +210,6 @@ def _decide(
     spec: ModelSpec,
     wanted: Wanted,
     *,
-    contiguous: str,
     looks: Looks,
     reporter: Reporter,
 ) -> Decisions:
@@ -205,11 +218,11 @@ def _decide(
     if spec.feature_px is not None or spec.recipe == RECIPE:
         features = looks.features(volume, stats)
         scale = _scaled(volume, features, spec, enlarge=wanted.resample, reporter=reporter)
-    known = _contiguity(volume, stats, spec, asked=contiguous, reporter=reporter)
+    known = _contiguity(volume, stats, spec, asked=wanted.contiguous, reporter=reporter)
     target = spec.voxel_size_um if wanted.resample else None
     likeness = compare(volume, stats, spec, resampled_um=target)
     if wanted.axes > 1:
-        known = known or judge(volume, stats, asked=contiguous)
+        known = known or judge(volume, stats, asked=wanted.contiguous)
         check_neighbours(volume, known)
     return Decisions(stats, features, scale, known, likeness)
 

@@ -11,10 +11,10 @@ import numpy.typing as npt
 from osteon.backends import Backend
 from osteon.intensity import Statistics
 from osteon.model_file import ModelSpec
-from osteon.prediction.blocks import run_blocks
+from osteon.prediction.blocks import BlockRunner
 from osteon.prediction.context import slice_context
 from osteon.prediction.plan import input_rules, plan_context, plan_prediction
-from osteon.prediction.slices import run_slices
+from osteon.prediction.slices import SliceRunner
 from osteon.volume import ArrayVolume, Volume
 
 #: Slices of context that a 3D model gets on each side where its patch size is not known.
@@ -64,20 +64,17 @@ class Preview:
         )
         rules = input_rules(self.spec.network)
         if self.spec.mode == "3D":
-            slabs = run_blocks(part, statistics, backend=self.backend, plan=plan, rules=rules)
+            slabs = BlockRunner(part, statistics, self.backend, plan, rules).run()
         else:
             shape = (part.shape[1], part.shape[2])
-            slabs = run_slices(
-                part,
-                statistics,
-                backend=self.backend,
-                plan=plan,
-                channels=self.spec.slices,
-                rules=rules,
-                context=None
+            context = (
+                None
                 if coarse is None
-                else slice_context(shape, coarse, backend=self.backend, rules=rules),
+                else slice_context(shape, coarse, backend=self.backend, rules=rules)
             )
+            slabs = SliceRunner(
+                part, statistics, self.backend, plan, self.spec.slices, rules, context
+            ).run()
         with closing(slabs):
             for start, labels in slabs:
                 if start <= z - first < start + labels.shape[0]:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import math
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -151,7 +152,12 @@ class _Run:
 
 
 def quicken(
-    job: Job, store: Store, *, quantiser: Quantises | str, reporter: Reporter
+    job: Job,
+    store: Store,
+    *,
+    quantiser: Quantises | str,
+    across: Mapping[int, int] | None = None,
+    reporter: Reporter,
 ) -> tuple[Job, Fast]:
     """Give a prediction an int8 network, if that gives the same labels, faster.
 
@@ -163,6 +169,7 @@ def quicken(
         job: The prediction.
         store: Keeps the decision and the network; those that it holds are taken.
         quantiser: Makes the int8 network; or why there can be none.
+        across: Slices that are to be run across other axes, by axis.
         reporter: Told of the progress.
 
     Returns:
@@ -178,7 +185,9 @@ def quicken(
         _check_kept(decided, path, quantiser)
     else:
         told = job.taken()
-        decided = _decide(job, store, path=path, quantiser=quantiser, reporter=reporter)
+        left = sum(part.stop - part.start for part in store.missing())
+        needed = partial(seconds_of_network, job, left, across=across)
+        decided = _decide(job, needed, path=path, quantiser=quantiser, reporter=reporter)
         job.taken()  # of the slices that were looked at: they are counted when labelled
         job.count(told)
         store.keep(**{_KEPT: asdict(decided)})
@@ -208,14 +217,19 @@ def _check_kept(decided: Fast, path: Path, quantiser: Quantises | str) -> None:
 
 
 def _decide(
-    job: Job, store: Store, *, path: Path, quantiser: Quantises | str, reporter: Reporter
+    job: Job,
+    needed: Callable[[], float],
+    *,
+    path: Path,
+    quantiser: Quantises | str,
+    reporter: Reporter,
 ) -> Fast:
     if isinstance(quantiser, str):
         return Fast(False, quantiser)
     places = sample_slices(job.volume.shape[0], most=PLACES[job.spec.network.dimensions])
     if len(places) == 1:
         return Fast(False, "the scan has one slice, so that none can be held back")
-    pay = _worth(job, store, places)
+    pay = _worth(job, needed(), places)
     reporter.message("predict", f"fast: {pay.in_words()}")
     estimate = replace(
         Fast(False, f"it would not save time: {pay.in_words()}"),
@@ -243,15 +257,14 @@ def _decide(
     )
 
 
-def _worth(job: Job, store: Store, places: Sequence[int]) -> Worth:
-    left = sum(part.stop - part.start for part in store.missing())
+def _worth(job: Job, needed: float, places: Sequence[int]) -> Worth:
     held = len(places[1::ONE_IN])
     dimensions = job.spec.network.dimensions
     extent = zip(extent_at_once(job), SAMPLE[dimensions], strict=True)
     one = math.prod(min(n, most) for n, most in extent)
     return worth(
         job,
-        seconds_of_network(job, left),
+        needed,
         samples=SAMPLES * one * (len(places) - held),
         places=held,
         inputs=MOST_INPUTS,

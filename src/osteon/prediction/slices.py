@@ -206,27 +206,6 @@ class SliceRunner:
         return blended[np.newaxis]
 
 
-def run_slices(  # noqa: PLR0913
-    seen: Volume,
-    statistics: Statistics,
-    *,
-    backend: Backend,
-    plan: PredictPlan,
-    channels: int,
-    rules: InputRules,
-    classes: int | None = None,
-    context: Callable[[int, Image], Image] | None = None,
-    part: slice | None = None,
-) -> Slabs:
-    """Run all of every slice; see :class:`SliceRunner`, whose attributes the arguments are.
-
-    Yields:
-        Index and labels (1, y, x), uint8, or logits (1, class, y, x), float32, of each slice.
-    """
-    runner = SliceRunner(seen, statistics, backend, plan, channels, rules, context)
-    return runner.run(part, classes=classes)
-
-
 def read_ahead(
     volume: Volume, stats: Statistics, part: slice | None = None
 ) -> Generator[tuple[int, Image], None, None]:

@@ -17,10 +17,11 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from osteon.errors import OutputError, UsageError
-from osteon.files import output_error, remove, replacing, write_json, writing
+from osteon.files import remove, replacing, write_json
+from osteon.locks import lock
 from osteon.volume import Array
 
 #: Schema of the journal and of the files of labels.
@@ -75,9 +76,11 @@ class Store:
             self._journal = self._read()
             self._check_joined()
             return
-        with writing(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(folder)
+        self._lock = lock(
+            folder / _LOCK,
+            taken="another command is predicting this at the moment",
+            mend="wait for it, or choose another name for --out",
+        )
         try:
             self._open(restart=restart)
         except BaseException:
@@ -346,21 +349,6 @@ def _stacks(path: Path) -> Iterator[tuple[int, npt.NDArray[np.uint8] | None]]:
                 return
             layers = np.frombuffer(zlib.decompress(data), np.uint8)
             yield first + i, layers.reshape(head["plane"])
-
-
-def _locked(folder: Path) -> FileLock:
-    lock = FileLock(folder / _LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise OutputError(
-            "another command is predicting this at the moment",
-            where=folder,
-            mend="wait for it, or choose another name for --out",
-        ) from None
-    except OSError as error:
-        raise output_error(error, folder) from error
-    return lock
 
 
 def _changed(journal: Mapping[str, Any], identity: Mapping[str, Any]) -> list[str]:

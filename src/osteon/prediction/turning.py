@@ -45,6 +45,25 @@ def with_sides(job: Job, store: Store) -> Job:
     return replace(job, sides=Sides(store.folder, shape=job.seen.shape, classes=classes))
 
 
+def left_across(job: Job, store: Store, *, memory: int) -> dict[int, int]:
+    """Count the slices across y and x that no start has run yet.
+
+    Args:
+        job: The prediction.
+        store: The work area.
+        memory: Memory for activations and slices in flight, in bytes.
+
+    Returns:
+        Their number by axis; nothing where the scan is seen along z alone.
+    """
+    if job.wanted.axes == 1:
+        return {}
+    return {
+        axis: sum(part.stop - part.start for part in _unfinished(job, store, axis, memory=memory))
+        for axis in AXES
+    }
+
+
 def run_sides(job: Job, store: Store, *, memory: int, reporter: Reporter) -> None:
     """Run the passes across y and x, but for what an earlier start has finished.
 

@@ -31,6 +31,9 @@ class Wanted:
         resample: Whether a scan outside of the voxel sizes (or below the thickness of bone in
             pixels) of the fit is brought to the nearest inside; see
             :func:`osteon.prediction.scale.resampled_to`.
+        contiguous: Whether neighbouring slices are neighbours in space (``yes``, ``no``; ``auto``:
+            judged by their grey values), for models whose context comes from the whole scan, and
+            where slices are seen along three axes.
     """
 
     probabilities: bool = False
@@ -38,6 +41,7 @@ class Wanted:
     axes: int = 1
     skip_air: bool = False
     resample: bool = False
+    contiguous: str = "auto"
 
     @property
     def beside(self) -> bool:

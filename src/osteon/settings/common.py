@@ -50,6 +50,18 @@ def at_least_one(value: int | str) -> int | str:
     return value
 
 
+def yes_or_no(value: object) -> object:
+    """Take a choice that has the words ``yes`` and ``no`` among others, as YAML reads them.
+
+    Args:
+        value: A word, or what YAML makes of a plain yes or no: true or false.
+
+    Returns:
+        The word.
+    """
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
 def known(table: Table, name: str) -> str:
     """Find the name of a row.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from osteon.settings.base import Settings
-from osteon.settings.common import choice, known
+from osteon.settings.common import choice, known, yes_or_no
 from osteon.tables.measures import MEASURES
 
 #: (z, y, x).
@@ -157,8 +157,7 @@ class MeasureSettings(Settings):
     @field_validator("contiguous", mode="before")
     @classmethod
     def _contiguous(cls, value: object) -> object:
-        # YAML reads a plain yes or no as true or false.
-        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+        return yes_or_no(value)
 
     @field_validator("measures")
     @classmethod

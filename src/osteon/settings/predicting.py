@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from osteon.settings.base import Settings
 from osteon.settings.cleaning import CleanUpSettings
-from osteon.settings.common import Precision, at_least_one, known
+from osteon.settings.common import Precision, at_least_one, known, yes_or_no
 from osteon.tables.choices import AUTO, BACKENDS
 
 
@@ -92,8 +92,7 @@ class PredictSettings(Settings):
     @field_validator("contiguous", mode="before")
     @classmethod
     def _contiguous(cls, value: object) -> object:
-        # YAML reads a plain yes or no as true or false.
-        return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+        return yes_or_no(value)
 
     @field_validator("threads")
     @classmethod

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from osteon.errors import InputError, OutputError, UsageError
 from osteon.files import write_json
+from osteon.locks import locked
 from osteon.studies.planning import Plan, Run
 from osteon.workflows.record import check_folder, holds_more, machine, now, read_json, versions
 
 #: Schema of ``study.json``.
 SCHEMA = 1
-_STUDY = "study.json"
+_STUDY, _LOCK = "study.json", ".lock"
 
 
 @dataclass(frozen=True)
@@ -60,16 +59,12 @@ class StudyFolder:
             OutputError: If another driver runs this study, or the folder cannot be written.
         """
         check_folder(self.path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.path / ".lock", timeout=0):
-                yield
-        except Timeout:
-            raise OutputError(
-                "this study is being run by another process",
-                where=self.path,
-                mend="wait until it ends, or stop it",
-            ) from None
+        with locked(
+            self.path / _LOCK,
+            taken="this study is being run by another process",
+            mend="wait until it ends, or stop it",
+        ):
+            yield
 
     def begin(self, plan: Plan) -> None:
         """Write down the runs of a study, or see that those there are the same.
@@ -85,7 +80,7 @@ class StudyFolder:
             before = {run.name: run for run in self.load()[1]}
             for run in plan.runs:
                 old = before.get(run.name)
-                begun = self.run(run.name).exists()
+                begun = (self.run(run.name) / "settings.yaml").exists()
                 if old is not None and begun and old.settings != run.settings:
                     raise UsageError(
                         f"the run '{run.name}' was begun with other settings",
@@ -93,7 +88,7 @@ class StudyFolder:
                         mend="restore the study file or the dataset, remove the run's folder, or "
                         "choose another --out",
                     )
-        elif holds_more(self.path, _STUDY, ".lock"):
+        elif holds_more(self.path, _STUDY, _LOCK):
             raise OutputError(
                 "this folder is not empty and holds no study of osteon",
                 where=self.path,

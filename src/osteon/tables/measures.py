@@ -218,6 +218,15 @@ MEASURES = Table(
 )
 
 
+def term_of(name: str) -> str:
+    """Return the standard term of a measure, such as ``Tb.Th``.
+
+    Args:
+        name: Its name in the table.
+    """
+    return str(MEASURES.row(name).capabilities["term"])
+
+
 def usual() -> list[str]:
     """Return the names of the measures that are taken where none are named."""
     return [row.name for row in MEASURES if not row.capabilities["optional"]]

@@ -18,7 +18,7 @@ from osteon.networks import ContextSpec, network_costs
 from osteon.resampling import resampled_axes
 from osteon.settings import FitSettings
 from osteon.settings.base import SCHEMA as SETTINGS_SCHEMA
-from osteon.training import EpochRow, FitData, FitFolder, FitOutcome, agree, meet
+from osteon.training import EpochRow, FitData, FitFolder, FitOutcome, Place, agree, meet
 from osteon.training import fit as fit_network
 from osteon.workflows.cluster import job
 from osteon.workflows.fit_data import (
@@ -42,6 +42,7 @@ from osteon.workflows.record import (
     write_text,
 )
 from osteon.workflows.run_folder import (
+    alone,
     amend,
     check_unchanged,
     clear,
@@ -128,12 +129,28 @@ def fit(
 
     Raises:
         InputError: If the dataset is unfit, damaged, or changed since the run began.
-        OutputError: If the folder holds a run already or cannot be written.
+        OutputError: If the folder holds a run already, another fit is at it, or it cannot be
+            written.
         UsageError: If settings do not go together or differ from the resumed run's.
     """
-    reporter = reporter or Reporter()
-    folder = FitFolder(Path(out))
-    place = meet()
+    folder, place = FitFolder(Path(out)), meet()
+    with alone(folder, place):
+        return _fit(
+            dataset, folder, place=place, settings=settings, resume=resume, overwrite=overwrite,
+            reporter=reporter or Reporter(),
+        )  # fmt: skip
+
+
+def _fit(
+    dataset: str | Path | None,
+    folder: FitFolder,
+    *,
+    place: Place,
+    settings: FitSettings | None,
+    resume: bool,
+    overwrite: bool,
+    reporter: Reporter,
+) -> FitRun:
     settings = agree(place, lambda: open_run(folder, settings, resume=resume, overwrite=overwrite))
     if resume and place.leads:
         folder.stop_file.unlink(missing_ok=True)  # the one that ended it

@@ -13,7 +13,7 @@ from osteon import __version__
 from osteon.errors import OsteonError, OutputError
 from osteon.events import Reporter
 from osteon.files import write_json
-from osteon.formats.cache.store import cache_root
+from osteon.formats.cache.users import cache_root
 from osteon.intensity import Statistics
 from osteon.prediction import Looks
 from osteon.prediction.features import RECIPE, Features

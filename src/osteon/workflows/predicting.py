@@ -135,34 +135,11 @@ def predict(
     targets = _targets([Path(s) for s in scans], Path(out))
     models = open_models(model)
     opened = open_picked(models, settings, targets, reporter=reporter)
-    settings = opened.settings
     asked = _Request(models, opened, voxel_size, workers, overwrite, reporter)
     runs = []
     for scan, target in targets:
         try:
-            volume = sized(open_volume(scan), voxel_size)
-            depends = identity(scan, volume, models, settings, backend=opened.backend)
-            beside = beside_paths(target, wanted_of(settings))
-            earlier = (
-                None
-                if overwrite
-                else finished_before(
-                    target, depends, shape=volume.shape, beside=list(beside.values())
-                )
-            )
-            if earlier is not None:
-                reporter.message("predict", f"finished before: {target}", scan=str(scan))
-                runs.append(_done(scan, target, earlier, beside=beside))
-                continue
-            with noted() as told:
-                predicted = _labelled(scan, target, volume, asked, depends=depends)
-            run = PredictionRun(scan, target, predicted, beside=beside)
-            if settings.report:
-                report = write_report(
-                    target, volume, models, predicted, settings=settings, told=told
-                )
-                run = replace(run, report=report)
-            runs.append(run)
+            runs.append(_one(scan, target, asked))
         except Stopped:
             raise
         except OsteonError as error:
@@ -185,6 +162,29 @@ class _Request:
     reporter: Reporter
 
 
+def _one(scan: Path, target: Path, asked: _Request) -> PredictionRun:
+    """Predict one scan, unless its labels were finished before."""
+    settings, models = asked.opened.settings, asked.models
+    volume = sized(open_volume(scan), asked.voxel_size)
+    depends = identity(scan, volume, models, settings, backend=asked.opened.backend)
+    beside = beside_paths(target, wanted_of(settings))
+    earlier = (
+        None
+        if asked.overwrite
+        else finished_before(target, depends, shape=volume.shape, beside=list(beside.values()))
+    )
+    if earlier is not None:
+        asked.reporter.message("predict", f"finished before: {target}", scan=str(scan))
+        return _done(scan, target, earlier, beside=beside)
+    with noted() as told:
+        predicted = _labelled(scan, target, volume, asked, depends=depends)
+    run = PredictionRun(scan, target, predicted, beside=beside)
+    if not settings.report:
+        return run
+    report = write_report(target, volume, models, predicted, settings=settings, told=told)
+    return replace(run, report=report)
+
+
 def _labelled(
     scan: Path, target: Path, volume: Volume, asked: _Request, *, depends: dict[str, Any]
 ) -> Predicted:
@@ -194,9 +194,7 @@ def _labelled(
     def open_target() -> VolumeWriter:
         return open_writer(target, like=volume, labels=model.spec.labels, overwrite=asked.overwrite)
 
-    for other in asked.models[1:]:
-        if other.spec.ranges != model.spec.ranges:
-            check_ranges(volume, other.spec.ranges, axes=resampled_axes(model.spec.mode))
+    _check_others(volume, asked.models[1:], checked=model)
     memory = parse_memory(settings.memory)
     cleanup = plan_cleanup(volume, model.spec.labels, settings.cleanup, memory=memory)
     area = work_area(target)
@@ -218,11 +216,7 @@ def _labelled(
             open_target().abort()
         missing = sum(part.stop - part.start for part in store.missing())
         disk = plan_disk(target, volume, missing=missing, wanted=wanted, classes=classes)
-        asked.reporter.message(
-            "predict",
-            f"disk: {disk.kept / 2**20:.0f} MiB at most while it runs, "
-            f"{disk.labels / 2**20:.0f} MiB at most for the labels",
-        )
+        asked.reporter.message("predict", disk.in_words())
         predicted = predict_kept(
             model,
             volume,
@@ -230,7 +224,6 @@ def _labelled(
             open_target=partial(SameLabels, target, shape=volume.shape) if placed else open_target,
             backend=asked.opened.backend,
             memory=memory,
-            contiguous=settings.contiguous,
             wanted=wanted,
             open_beside=partial(beside.open, store),
             cleanup=cleanup,
@@ -247,6 +240,13 @@ def _labelled(
         _record(target, scan, asked.models, found)
         store.discard()
     return predicted
+
+
+def _check_others(volume: Volume, others: Sequence[Model], *, checked: Model) -> None:
+    """Warn of a scan outside of the ranges of models that differ from one that is checked."""
+    for other in others:
+        if other.spec.ranges != checked.spec.ranges:
+            check_ranges(volume, other.spec.ranges, axes=resampled_axes(checked.spec.mode))
 
 
 def _quantiser(asked: _Request) -> Quantiser | str | None:

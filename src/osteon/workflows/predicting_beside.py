@@ -38,6 +38,7 @@ def wanted_of(settings: PredictSettings) -> Wanted:
         axes=settings.axes,
         skip_air=settings.skip_air,
         resample=settings.resample,
+        contiguous=settings.contiguous,
     )
 
 

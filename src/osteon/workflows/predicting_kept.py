@@ -109,6 +109,13 @@ class DiskPlan:
     labels: int
     free: int
 
+    def in_words(self) -> str:
+        """Describe it to a person."""
+        return (
+            f"disk: {self.kept / 2**20:.0f} MiB at most while it runs, "
+            f"{self.labels / 2**20:.0f} MiB at most for the labels"
+        )
+
 
 def plan_disk(
     target: Path, volume: Volume, *, missing: int, wanted: Wanted, classes: int

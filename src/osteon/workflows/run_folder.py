@@ -4,24 +4,63 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from osteon.datasets import Split
 from osteon.errors import InputError, OsteonError, OutputError, UsageError
 from osteon.files import remove, temporaries
+from osteon.locks import locked
 from osteon.settings import FitSettings, load_settings
-from osteon.training import FitFolder
+from osteon.training import FitFolder, Place, agree
 from osteon.workflows.record import check_folder, holds_more, now, read_json, write_json
 
 #: What a fit writes, in its run folder and below.
-_FIRST = "settings.yaml"
+_FIRST, _LOCK = "settings.yaml", ".lock"
 _FILES = (
     "run.json", _FIRST, "dataset.toml", "split.json", "plan.json", "log.csv", "validation.csv",
     "model.safetensors", "report.html", "STOP",
 )  # fmt: skip
 _CHECKPOINTS = ("checkpoints/last.ckpt", "checkpoints/best.safetensors")
+
+
+@contextmanager
+def alone(folder: FitFolder, place: Place) -> Iterator[None]:
+    """Keep other fits out of a run folder, which is made.
+
+    Args:
+        folder: The run folder; if no run begins in it, it is left as it was.
+        place: Which process of the fit this is: the first holds the lock for all.
+
+    Raises:
+        OutputError: If another fit is at it, or it cannot be written.
+    """
+    with ExitStack() as stack:
+        agree(place, lambda: stack.enter_context(_alone(folder.path)))
+        yield
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    check_folder(path)
+    made = [one for one in (path, *path.absolute().parents) if not one.exists()]
+    try:
+        with locked(
+            path / _LOCK,
+            taken="another fit is running in this folder",
+            mend="wait for it, end it (a file STOP in the folder ends it cleanly), or choose "
+            "another folder",
+        ):
+            try:
+                yield
+            finally:
+                if not (path / _FIRST).exists():
+                    remove(path / _LOCK)  # while it is held: nobody else can have it
+    finally:
+        for one in made:
+            with suppress(OSError):  # a run is in it
+                one.rmdir()
 
 
 def open_run(
@@ -52,7 +91,7 @@ def open_run(
             )
         return _settings_to_go_on(folder, settings)
     check_folder(folder.path)
-    if folder.path.is_dir() and holds_more(folder.path, _FIRST):
+    if folder.path.is_dir() and holds_more(folder.path, _FIRST, _LOCK):
         if not (folder.path / "run.json").exists():
             raise OutputError(
                 "this folder is not empty and holds no run of osteon",

@@ -98,7 +98,7 @@ class SlicePredictor:
             volume,
             backend=opened.backend,
             memory=memory,
-            contiguous=settings.contiguous,
+            wanted=Wanted(contiguous=settings.contiguous),
             reporter=reporter,
             looks=KeptLooks(Path(scan)),
         )

@@ -109,8 +109,7 @@ def label_part(task: Task) -> tuple[int, int]:
             warnings.simplefilter("ignore", OsteonWarning)
             job = prepare(
                 models[0], volume, backend=backend, memory=parse_memory(task.settings.memory),
-                contiguous=task.settings.contiguous, wanted=wanted, reporter=Reporter(),
-                store=store,
+                wanted=wanted, reporter=Reporter(), store=store,
             )  # fmt: skip
         keep_part(job, store, slice(*task.part))
     return task.part

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from osteon.formats.cache.store import (
     SIZE_VARIABLE,
-    VARIABLE,
     Entry,
     NoRoomError,
     cache_bound,
-    cache_folder,
     clear_cache,
     entries,
 )
 from osteon.formats.cache.streams import Stream, decompress
+from osteon.formats.cache.users import VARIABLE, cache_folder
 from osteon.formats.cache.volumes import CachedVolume, cached_copy, for_random_reads
 
 __all__ = [

@@ -1,42 +1,31 @@
-"""The entries of the disk cache: where they lie, how large they may be, who uses them.
+"""The entries of the disk cache: how large they may be, and which make room for others.
 
-An entry is a folder, put in place by a rename when it is whole. Locks of the operating system,
-which end with their process however it ends, say who makes and who uses an entry.
+An entry is a folder, put in place by a rename when it is whole.
 """
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import os
 import shutil
 import time
-import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-from filelock import FileLock, Timeout
-
-from osteon.errors import OutputError, Stopped
-from osteon.events import Reporter
+from osteon.errors import OutputError
 from osteon.files import parse_memory, remove, writing
+from osteon.formats.cache.users import MEND, Use, cache_folder, cache_root, held, room
 
-#: Environment variable that moves the cache to another folder.
-VARIABLE = "OSTEON_CACHE_DIR"
 #: Environment variable that bounds its size, such as 50GB.
 SIZE_VARIABLE = "OSTEON_CACHE_SIZE"
 #: The bound without that variable: so many bytes, and no more than this share of the disk's
 #: free space.
 DEFAULT_BOUND, DEFAULT_SHARE = 100 * 10**9, 0.2
 SCHEMA = 2
-#: What to do if the cache cannot be written.
-MEND = f"set {VARIABLE} to a folder on a disk with more room, or make room by `osteon cache clear`"
 _DOCUMENT, _USED = "entry.json", "used"
-_WAIT_S = 0.2
 _counter = itertools.count()
 
 
@@ -82,17 +71,6 @@ class Entry:
         }
 
 
-def cache_root() -> Path:
-    """Return the folder of everything osteon keeps on this machine; it need not exist yet."""
-    chosen = os.environ.get(VARIABLE)
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("osteon", False))
-
-
-def cache_folder() -> Path:
-    """Return the folder of the copies of volumes; it need not exist yet."""
-    return cache_root() / "volumes"
-
-
 def cache_bound() -> int:
     """Return how many bytes the entries may take together.
 
@@ -130,10 +108,10 @@ def clear_cache(*, older_than_days: float = 0.0) -> list[Entry]:
     if not cache_folder().is_dir():
         return []
     limit = time.time() - older_than_days * 86400
-    with _room():
+    with room():
         _sweep()
         for lock in (cache_root() / "locks").glob("*.making"):
-            if not _locked(lock.name):
+            if not held(lock.name):
                 remove(lock)
         old = [e for e in _listed() if not e.in_use and (older_than_days <= 0 or e.used <= limit)]
         gone = [(entry, _put_away(entry.path)) for entry in old]
@@ -156,7 +134,7 @@ def open_entry(key: str) -> tuple[Path, Use] | None:
     if not path.is_dir():
         return None
     try:
-        with _room():
+        with room():
             use = Use(key)
             found = (path / _DOCUMENT).is_file()
             if found:
@@ -165,74 +143,6 @@ def open_entry(key: str) -> tuple[Path, Use] | None:
         # A cache that others made and this user may not write: nor can he remove from it.
         return (path, Use(None)) if (path / _DOCUMENT).is_file() else None
     return (path, use) if found else None
-
-
-class Use:
-    """Keeps an entry from being removed as long as this object and its process live.
-
-    Args:
-        key: Name of the entry; None protects nothing.
-
-    Raises:
-        OSError: If the lock cannot be written.
-    """
-
-    def __init__(self, key: str | None):
-        if key is None:
-            return
-        name = f"{key}.{os.getpid()}-{next(_counter)}.using"
-        lock = _file_lock(name)
-        lock.acquire()
-        weakref.finalize(self, _end_use, lock, os.getpid())
-
-
-def _end_use(lock: FileLock, pid: int) -> None:
-    # A forked child has a copy of this object: its end must not end the parent's protection.
-    if os.getpid() == pid:
-        lock.release()
-        remove(Path(lock.lock_file))
-
-
-@contextlib.contextmanager
-def making(key: str, reporter: Reporter, *, source: Path) -> Iterator[None]:
-    """Be the only one who makes an entry; wait for another that does.
-
-    Args:
-        key: Name of the entry.
-        reporter: Told of the wait, and asked whether to stop.
-        source: What it is a copy of.
-
-    Raises:
-        Stopped: If it was asked to stop while waiting.
-        OutputError: If the cache cannot be written.
-    """
-    with writing(cache_folder(), mend=MEND):
-        cache_folder().mkdir(parents=True, exist_ok=True)
-        lock = _file_lock(f"{key}.making")
-        waiting = False
-        while True:
-            try:
-                lock.acquire(timeout=_WAIT_S)
-                break
-            except Timeout:
-                if reporter.stopping:
-                    raise stopped(source) from None
-                if not waiting:
-                    reporter.message("cache", f"waiting for the copy that is made of {source}")
-                waiting = True
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def stopped(source: Path) -> Stopped:
-    """Return the error of a copy that was stopped.
-
-    Args:
-        source: What was copied.
-    """
-    return Stopped("stopped while copying to the disk cache; nothing was kept", where=source)
 
 
 def new_part(key: str, document: Mapping[str, Any]) -> Path:
@@ -251,7 +161,7 @@ def new_part(key: str, document: Mapping[str, Any]) -> Path:
     """
     path = cache_folder() / f".{key}.{os.getpid()}-{next(_counter)}.part"
     with writing(path, mend=MEND):
-        with _room():
+        with room():
             _sweep(being_made=key)
             gone = _make_room(int(document["bytes"]), source=Path(document["source"]))
             path.mkdir()
@@ -278,7 +188,7 @@ def put_entry(part: Path, key: str, document: Mapping[str, Any]) -> None:
         OutputError: If the cache cannot be written.
     """
     with writing(part, mend=MEND):
-        with _room():
+        with room():
             # Without its document the part does not count as being made beside itself.
             (part / _DOCUMENT).unlink()
             size = sum(p.stat().st_size for p in part.rglob("*") if p.is_file())
@@ -349,7 +259,7 @@ def _listed() -> list[Entry]:
                     int(document["bytes"]),
                     float(document["made"]),
                     used.stat().st_mtime if used.exists() else float(document["made"]),
-                    in_use=_locked(f"{path.name}.*.using") or _locked(f"{path.name}.making"),
+                    in_use=held(f"{path.name}.*.using") or held(f"{path.name}.making"),
                 )
             )
     return found
@@ -373,41 +283,8 @@ def _sweep(*, being_made: str | None = None) -> None:
     for path in cache_folder().iterdir():
         key = path.name.removeprefix(".").split(".")[0]
         if path.name.startswith(".") and path.suffix in (".part", ".gone"):
-            left = key == being_made or not _locked(f"{key}.making")
+            left = key == being_made or not held(f"{key}.making")
         else:
             left = path.is_dir() and _document(path) is None
         if left:
             remove(path)
-
-
-def _locked(pattern: str) -> bool:
-    """Whether a living process holds a lock; removes those that dead ones left."""
-    held = False
-    for path in (cache_root() / "locks").glob(pattern):
-        lock = _file_lock(path.name)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            held = True
-            continue
-        except OSError:
-            held = True  # another user's: it may be alive
-            continue
-        if path.suffix == ".using":
-            remove(path)
-        lock.release()
-    return held
-
-
-@contextlib.contextmanager
-def _room() -> Iterator[None]:
-    """Be the only one who adds, opens or removes entries; held for moments only."""
-    with writing(cache_root(), mend=MEND), _file_lock("room.lock"):
-        yield
-
-
-def _file_lock(name: str) -> FileLock:
-    folder = cache_root() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    # Not of a thread: the last reference to a volume may go in another than the one that opened it.
-    return FileLock(folder / name, thread_local=False)

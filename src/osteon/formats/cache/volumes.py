@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,20 +17,16 @@ from osteon.errors import InputError, OutputError, UsageError, warn
 from osteon.events import Reporter
 from osteon.files import remove, writing
 from osteon.formats.base import Intensity, Meta, Shape, reading
-from osteon.formats.cache import store
+from osteon.formats.cache import store, users
 from osteon.formats.cache.array import Shards, chunk_shape, packed_size
+from osteon.formats.cache.paying import gain, spread
 from osteon.formats.cache.streams import Stream
 from osteon.volume import Access, Array, Volume
 
 #: Part of every key: raised when the same files come to be read as other voxels.
 _VERSION = "2"
-#: Side of the patch, in pixels, by which direct reads are compared with reads of the cache.
-PROBE_SIZE = 256
-#: Slices it is read from.
-PROBE_SLICES = 3
 #: A copy is made if it is read so many times faster: below, making it is not paid back soon.
 PAYS = 3.0
-_TRIES = 2
 _MARGIN = 1.1  # slices differ: the estimate of a size is no promise
 
 Choice = Literal["auto", "on", "off"]
@@ -72,7 +66,7 @@ class _Decoded:
 
     def packed(self) -> int:
         taken = [
-            packed_size(self.volume.read(slice(z, z + 1))) for z in _spread(self.volume.shape[0])
+            packed_size(self.volume.read(slice(z, z + 1))) for z in spread(self.volume.shape[0])
         ]
         estimate = sum(taken) / len(taken) * self.volume.shape[0]
         return int(min(estimate * _MARGIN, self.volume.nbytes))
@@ -115,7 +109,7 @@ class CachedVolume(Volume):
         self.chunks = chunk_shape(shape, dtype.itemsize)
         self._source = source
         self._shards: Shards | None = None
-        self._use: store.Use | None = None
+        self._use: users.Use | None = None
         self._preparing = threading.Lock()
         meta.apply(self)
 
@@ -281,55 +275,6 @@ def for_random_reads(
         return volume
 
 
-def gain(volume: Volume) -> float:
-    """Measure how many times faster a patch is read from the cache than from the volume.
-
-    Args:
-        volume: The volume.
-
-    Returns:
-        The ratio of the times, each the best of two (so that both are in the system's memory).
-
-    Raises:
-        InputError: If the volume is damaged.
-        OutputError: If the system's folder of temporary files cannot be written.
-    """
-    depth, *plane = volume.shape
-    y, x = (slice((n - min(n, PROBE_SIZE)) // 2, (n + min(n, PROBE_SIZE)) // 2) for n in plane)
-    spread = _spread(depth)
-    direct = sum(_best(_reader(volume.read, z, y, x)) for z in spread)
-    thick = chunk_shape(volume.shape, volume.dtype.itemsize)[0]
-    copied = 0.0
-    for z in spread:
-        start = min(z, depth - thick)
-        slab = volume.read(slice(start, start + thick))
-        with tempfile.TemporaryDirectory(prefix="osteon-") as folder:
-            shards = Shards(Path(folder), (thick, plane[0], plane[1]), volume.dtype)
-            with writing(Path(folder)):
-                shards.create()[:] = slab
-            copied += _best(_reader(shards.read, z - start, y, x))
-    return direct / copied
-
-
-def _reader(
-    read: Callable[[slice, slice, slice], Array], z: int, y: slice, x: slice
-) -> Callable[[], Array]:
-    return lambda: read(slice(z, z + 1), y, x)
-
-
-def _best(work: Callable[[], Array]) -> float:
-    seconds = []
-    for _ in range(_TRIES):
-        start = time.perf_counter()
-        work()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
-def _spread(depth: int) -> list[int]:
-    return sorted({depth * (2 * k + 1) // (2 * PROBE_SLICES) for k in range(PROBE_SLICES)})
-
-
 def _files(volume: Volume) -> tuple[Path, ...]:
     files = getattr(volume, "files", None)
     if files is None:
@@ -352,13 +297,13 @@ def _key(source: Source) -> str:
     return digest.hexdigest()[:32]
 
 
-def _obtain(volume: CachedVolume, source: Source, reporter: Reporter) -> tuple[Path, store.Use]:
+def _obtain(volume: CachedVolume, source: Source, reporter: Reporter) -> tuple[Path, users.Use]:
     """Find the entry, or make it."""
     key = _key(source)
     found = _whole(key, volume)
     if found is not None:
         return found
-    with store.making(key, reporter, source=volume.path):
+    with users.making(key, reporter, source=volume.path):
         found = _whole(key, volume)  # another process may just have made it
         if found is None:
             _make(key, volume, source, reporter)
@@ -366,13 +311,13 @@ def _obtain(volume: CachedVolume, source: Source, reporter: Reporter) -> tuple[P
     if found is None:
         raise OutputError(
             "the copy in the disk cache is gone just after it was made",
-            where=store.cache_folder() / key,
-            mend="see that nothing else clears this folder; " + store.MEND,
+            where=users.cache_folder() / key,
+            mend="see that nothing else clears this folder; " + users.MEND,
         )
     return found
 
 
-def _whole(key: str, volume: CachedVolume) -> tuple[Path, store.Use] | None:
+def _whole(key: str, volume: CachedVolume) -> tuple[Path, users.Use] | None:
     found = store.open_entry(key)
     if found is None or not Shards(found[0], volume.shape, volume.dtype).whole():
         return None
@@ -385,14 +330,14 @@ def _make(key: str, volume: CachedVolume, source: Source, reporter: Reporter) ->
     try:
         depth = volume.shape[0]
         with (
-            writing(part, mend=store.MEND),
+            writing(part, mend=users.MEND),
             reporter.stage("cache", total=depth, unit="slice") as progress,
         ):
             shards = Shards(part, volume.shape, volume.dtype)
             array, start = shards.create(), 0
             for slab in source.slabs(shards.chunks[0]):
                 if reporter.stopping:
-                    raise store.stopped(volume.path)
+                    raise users.stopped(volume.path)
                 array[start : start + slab.shape[0]] = slab
                 start += slab.shape[0]
                 progress.advance(slab.shape[0])
