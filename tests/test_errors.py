@@ -31,6 +31,7 @@ def test_exit_codes_are_those_that_scripts_rely_on() -> None:
         "MODEL": 5,
         "DEPENDENCY": 6,
         "PARTIAL": 7,
+        "MEMORY": 8,
         "INTERRUPTED": 130,
     }
 

@@ -8,6 +8,8 @@ exception's class; the codes are listed once, in :class:`ExitCode`.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from pathlib import Path
 
@@ -23,6 +25,7 @@ class ExitCode(IntEnum):
     MODEL = 5  # a model file is damaged, foreign or of another schema
     DEPENDENCY = 6  # an optional library is needed and not installed
     PARTIAL = 7  # of several inputs some failed; the rest is done
+    MEMORY = 8  # the system refused memory
     INTERRUPTED = 130  # Ctrl-C (the shell's convention); what is done is kept
 
 
@@ -90,6 +93,67 @@ class DependencyError(OsteonError):
     """An optional library is needed for what was asked, and is not installed."""
 
     exit_code = ExitCode.DEPENDENCY
+
+
+class OutOfMemory(OsteonError):
+    """The system, or a graphics card, refused memory."""
+
+    exit_code = ExitCode.MEMORY
+
+
+#: What PyTorch, OpenVINO and ONNX Runtime say when memory is refused; their errors have no class
+#: of their own for it on every device.
+_REFUSED = (
+    "out of memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "bad allocation",
+    "failed to allocate",
+)
+
+
+def out_of_memory(error: BaseException, *, where: str | Path | None = None) -> OutOfMemory | None:
+    """Say that memory was refused, if that is what an error of some library means.
+
+    Args:
+        error: What was raised.
+        where: The file it is about.
+
+    Returns:
+        The error in words that help; None if it means something else.
+    """
+    said = str(error)
+    refused = isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(words in said.lower() for words in _REFUSED)
+    )
+    if not refused:
+        return None
+    first = next(iter(said.strip().splitlines()), "")
+    return OutOfMemory(
+        f"there is not enough memory{f': {first}' if first else ''}",
+        where=where,
+        mend="close other programs, or let it take less: a smaller --memory for predictions, a "
+        "smaller batch or patch for fits, a region for measures; then give the command again",
+    )
+
+
+@contextmanager
+def refused_memory_is_told(where: str | Path) -> Iterator[None]:
+    """Make an error that means that memory was refused one that says so.
+
+    Args:
+        where: The file that is being worked on.
+
+    Raises:
+        OutOfMemory: If memory is refused.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        refused = out_of_memory(error, where=where)
+        if refused is None:
+            raise
+        raise refused from error
 
 
 class Stopped(OsteonError):

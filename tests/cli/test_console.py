@@ -102,6 +102,20 @@ def test_errors_are_told_without_a_traceback_and_bugs_with_one() -> None:
     with redirect_stderr(io.StringIO()) as err:
         assert report_error(InputError("no", where="here", mend="so")) == 3
     assert err.getvalue() == "error: no\n  where: here\n  mend:  so\n"
+    for refused in (
+        MemoryError("Unable to allocate 64.0 MiB for an array"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory"
+        ),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+    ):
+        with redirect_stderr(io.StringIO()) as err:
+            assert report_error(refused) == 8
+        assert err.getvalue().startswith(f"error: there is not enough memory: {refused}")
+        assert "mend:" in err.getvalue()
+        assert "Traceback" not in err.getvalue()
+    with redirect_stderr(io.StringIO()) as err:
+        assert report_error(RuntimeError("memory of an elephant")) == 1
     with redirect_stderr(io.StringIO()) as err:
         assert report_error(ZeroDivisionError("oh")) == 1
     assert "ZeroDivisionError: oh" in err.getvalue()

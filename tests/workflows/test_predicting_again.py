@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tifffile
 
-from osteon.errors import ExitCode, OutputError, UsageError
+from osteon.errors import ExitCode, OsteonError, OutputError, UsageError
 from osteon.labels import BONE_PORES
 from osteon.model_file import Model, ModelSpec
 from osteon.networks import NetworkSpec
@@ -94,6 +95,28 @@ def test_finished_scans_are_done_and_the_rest_is_predicted(
     third = predicting.predict([a, b], out=out, settings=QUICK)
     assert all(run.earlier is not None for run in third)
     assert len(backend.seen) == calls
+
+
+def test_a_scan_that_memory_is_refused_for_keeps_no_other_from_its_labels(
+    tmp_path: Path, backend: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, b, out = scan(tmp_path, "a", 1), scan(tmp_path, "b", 2), tmp_path / "out"
+    one = predicting._one
+
+    def refused(path: Path, *args: Any) -> Any:
+        if path == a:
+            raise MemoryError("Unable to allocate 64.0 MiB")
+        return one(path, *args)
+
+    monkeypatch.setattr(predicting, "_one", refused)
+    first, second = predicting.predict([a, b], out=out, settings=QUICK)
+    assert "not enough memory: Unable to allocate 64.0 MiB" in str(first.error)
+    assert str(a) in str(first.error)
+    assert second.error is None
+    assert predicting.exit_code([first, second]) == ExitCode.PARTIAL
+    with pytest.raises(OsteonError) as caught:
+        predicting.predict([a], out=tmp_path / "alone.tif", settings=QUICK)
+    assert caught.value.exit_code == ExitCode.MEMORY
 
 
 def test_other_settings_or_changed_labels_are_not_done(

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console as RichConsole
 
-from osteon.errors import ExitCode, OsteonError, OsteonWarning
+from osteon.errors import ExitCode, OsteonError, OsteonWarning, out_of_memory
 from osteon.events import Event, Reporter
 
 if TYPE_CHECKING:
@@ -227,6 +227,7 @@ def report_error(error: BaseException, say: Say = Say.TEXT) -> ExitCode:
     Returns:
         The exit code; a traceback is printed only for bugs of osteon.
     """
+    error = out_of_memory(error) or error
     if isinstance(error, OsteonError):
         if say is Say.JSONL:
             told = {"what": error.what, "where": error.where, "mend": error.mend}

@@ -86,7 +86,7 @@ def statistics(volume: Volume, recipe: str, *, reporter: Reporter | None = None)
             moments.add(counted)
             if chosen.scale == "percentile":
                 # One step for all slices: a slice with much fill must not weigh more than it has.
-                sampled.append(counted[:: max(1, values.size // PERCENTILE_VOXELS)])
+                sampled.append(_thinned(counted, of=values.size))
             progress.advance()
     _check_moments(moments, chosen, volume)
     low, high = _percentiles(sampled, volume) if sampled else (None, None)
@@ -130,15 +130,13 @@ def _of_edges(
                 away |= area
             counted = image[~away]
             moments.add(counted)
-            sampled.append(counted[:: max(1, image.size // PERCENTILE_VOXELS)])
+            sampled.append(_thinned(counted, of=image.size))
             if counted.size:
                 found.append(edges_of(image, away))
             progress.advance()
     _check_moments(moments, chosen, volume)
-    values = np.concatenate(sampled)
     std = math.sqrt(moments.squares / moments.n)
-    middle = float(np.median(values))
-    made = anchors(found) or Anchors(middle, middle + WIDTH_WITHOUT_EDGES * std, 0.0)
+    made = anchors(found) or _without_edges(sampled, std)
     fill = _darkest_padding(padded, moments)
     return Statistics(
         recipe=chosen.name,
@@ -152,9 +150,23 @@ def _of_edges(
         sample=_stated(slices, volume),
         low=made.low,
         high=made.high,
-        fill_as=None if fill is None else float(np.percentile(values, PERCENTILES[0])),
+        fill_as=None if fill is None else _percentile(sampled, PERCENTILES[0]),
         strength=made.strength,
     )
+
+
+def _without_edges(sampled: list[Array], std: float) -> Anchors:
+    middle = float(np.median(np.concatenate(sampled), overwrite_input=True))
+    return Anchors(middle, middle + WIDTH_WITHOUT_EDGES * std, 0.0)
+
+
+def _percentile(sampled: list[Array], share: float) -> float:
+    return float(np.percentile(np.concatenate(sampled), share, overwrite_input=True))
+
+
+def _thinned(counted: Array, *, of: int) -> Array:
+    """Take voxels of a slice of so many; a copy, as a view would keep all of them in memory."""
+    return counted[:: max(1, of // PERCENTILE_VOXELS)].copy()
 
 
 def _nan_fill(padding: Mapping[float, Array]) -> float | None:

@@ -1,8 +1,9 @@
 """The context of a model that looks twice: where the inside of bones is, seen coarsely.
 
 Where slices are neighbours in space, the whole scan is reduced to a small volume, which the
-network sees slice by slice along all three axes; the mean of the three is the context of every
-slice. Else each slice has a coarse pass of its own. See :mod:`osteon.networks.context`.
+network sees slice by slice along all three axes; the mean of the three, made to agree with itself
+in space (:mod:`osteon.prediction.enclosing`), is the context of every slice. Else each slice has a
+coarse pass of its own. See :mod:`osteon.networks.context`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from osteon.errors import OutputError, warn
 from osteon.events import Reporter
 from osteon.intensity import Statistics
 from osteon.networks.context import BACKGROUND
+from osteon.prediction.enclosing import enclosed
 from osteon.prediction.plan import ContextPlan, InputRules
 from osteon.prediction.slices import read_ahead
 from osteon.prediction.stopping import heed
@@ -152,6 +154,7 @@ def scan_context(
     if found is None:
         small = _reduced(seen, statistics, plan, grid=grid, reporter=reporter)
         found = _seen_coarsely(small, plan, backend, rules=rules, reporter=reporter, seen=seen)
+        found = enclosed(found, small)
         (doubt or Doubt()).add(found)
         if store:
             store.keep_array(_KEPT, found)

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from osteon.backends.quantised import Quantiser
-from osteon.errors import ExitCode, InputError, OsteonError, OutputError, Stopped, UsageError
+from osteon.errors import (
+    ExitCode,
+    InputError,
+    OsteonError,
+    OutputError,
+    Stopped,
+    UsageError,
+    refused_memory_is_told,
+)
 from osteon.events import Reporter
 from osteon.files import parse_memory
 from osteon.formats import open_volume, open_writer
@@ -139,7 +147,8 @@ def predict(
     runs = []
     for scan, target in targets:
         try:
-            runs.append(_one(scan, target, asked))
+            with refused_memory_is_told(scan):
+                runs.append(_one(scan, target, asked))
         except Stopped:
             raise
         except OsteonError as error:
