@@ -1,11 +1,15 @@
 """Put a fitted model among those that osteon comes with, in half precision.
 
     python tools/ship_model.py RUN --name bone-pores --feature-px 2 24 [--last]
+        [--mean-with FILE --share 0.5]
 
 RUN is the folder of a fit; of its weights those of the best epoch are taken, or, with ``--last``,
 the last moving average (the end of a schedule is better than any epoch before it, unless few items
 were measured). The thickness range, in pixels, is the one whose bones the model was fitted to;
 predictions of thicker bone see the scan reduced. docs/bone-pores.md is the model's card.
+With ``--mean-with`` the weights are the mean of the run's, which count for the share, and those of
+the model that it was started from: fine-tuned to a few scans, such a mean keeps more of what the
+first model can do elsewhere (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", CVPR).
 """
 
 from __future__ import annotations
@@ -59,6 +63,30 @@ def last_of(run: Path) -> Model:
     return Model(replace(model.spec, provenance={**model.spec.provenance, "best": row}), average)
 
 
+def mean_of(model: Model, other: Model, share: float) -> Model:
+    """Return the mean of two models' weights.
+
+    Args:
+        model: The one that is described.
+        other: Another with the same network.
+        share: How much ``model`` counts, 0 to 1.
+
+    Returns:
+        The model; its provenance names the other.
+
+    Raises:
+        InputError: If the networks are not the same.
+    """
+    if model.spec.network != other.spec.network:
+        raise InputError("a mean takes two models with the same network", where=other.spec.name)
+    weights = {
+        name: torch.lerp(other.weights[name].double(), tensor.double(), share).to(tensor.dtype)
+        for name, tensor in model.weights.items()
+    }
+    mixed = {"with": other.spec.name, "weights_sha256": other.spec.weights_sha256, "share": share}
+    return Model(replace(model.spec, provenance={**model.spec.provenance, "mean": mixed}), weights)
+
+
 def without_folders(value: Any) -> Any:
     """Return what a model file says of itself with files named, not with where they were."""
     if isinstance(value, dict):
@@ -77,8 +105,12 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--feature-px", type=float, nargs=2, default=None)
     parser.add_argument("--last", action="store_true")
+    parser.add_argument("--mean-with", type=Path)
+    parser.add_argument("--share", type=float, default=0.5)
     args = parser.parse_args()
     model = last_of(args.run) if args.last else load_model(args.run / "model.safetensors")
+    if args.mean_with is not None:
+        model = mean_of(model, load_model(args.mean_with), args.share)
     feature = None if args.feature_px is None else (args.feature_px[0], args.feature_px[1])
     provenance = without_folders(model.spec.provenance)
     spec = replace(model.spec, name=args.name, feature_px=feature, provenance=provenance)

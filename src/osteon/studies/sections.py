@@ -287,14 +287,23 @@ def methods(found: Collected) -> str:
         else "one division into training and validation by specimen, the same for all fits"
     )
     version = found.record.get("versions", {}).get("osteon", "")
-    return (
+    said = [
         f"Networks were fitted with osteon {version}: {len(groups)} group(s) of settings, "
         f"{divided}, {len(seeds)} seed(s), {len(found.runs)} fits in all, of which "
-        f"{len(found.finished)} were finished. Scores are IoU, mean over classes and then over "
-        "validation scans, of the epoch with the best validation IoU. Intervals of means are 95 % "
-        "percentile bootstrap intervals over folds or seeds. Variance components of folds and "
-        "seeds were estimated by a two-way random-effects analysis of variance without replication."
-    )
+        f"{len(found.finished)} were finished.",
+        "Scores are IoU, mean over classes and then over validation scans, of the epoch with the "
+        "best validation IoU.",
+    ]
+    if len(found.runs) > len(groups):
+        said.append(
+            "Intervals of means are 95 % percentile bootstrap intervals over folds or seeds."
+        )
+    if found.splits:
+        said.append(
+            "Variance components of folds and seeds were estimated by a two-way random-effects "
+            "analysis of variance without replication."
+        )
+    return " ".join(said)
 
 
 def parts(split: VarianceSplit) -> list[tuple[str, Component]]:
