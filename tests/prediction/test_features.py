@@ -12,7 +12,7 @@ from scipy import ndimage
 from osteon.errors import OsteonWarning
 from osteon.intensity import statistics
 from osteon.prediction.checks import check_features
-from osteon.prediction.features import Features, look, mean_thickness
+from osteon.prediction.features import Features, look, mean_thickness, thicknesses
 from osteon.prediction.scale import choose_scale
 from osteon.volume import ArrayVolume
 
@@ -65,11 +65,11 @@ def test_a_mask_by_hand() -> None:
     mask = np.zeros((60, 200), bool)
     mask[10:19] = True  # 9 px thick
     mask[40:50] = True  # 10 px thick
-    assert mean_thickness(mask) == pytest.approx(9.5, abs=0.5)
+    assert mean_thickness([thicknesses(mask)]) == pytest.approx(9.5, abs=0.5)
     mask[30, 5:8] = True  # a speck
-    assert mean_thickness(mask) == pytest.approx(9.5, abs=0.5)
-    assert mean_thickness(np.zeros((60, 60), bool)) is None
-    assert mean_thickness(np.ones((60, 60), bool)) is None
+    assert mean_thickness([thicknesses(mask)]) == pytest.approx(9.5, abs=0.5)
+    assert mean_thickness([thicknesses(np.zeros((60, 60), bool))]) is None
+    assert mean_thickness([thicknesses(np.ones((60, 60), bool))]) is None
 
 
 def test_the_models_recipe_does_not_matter() -> None:

@@ -175,6 +175,19 @@ def test_a_begun_run_keeps_its_settings(plan: Plan, tmp_path: Path) -> None:
     assert len(calls(tmp_path)) == 4
 
 
+def test_a_run_that_was_killed_before_it_wrote_anything_takes_new_settings(
+    plan: Plan, tmp_path: Path
+) -> None:
+    folder = StudyFolder((tmp_path / "out").absolute())
+    folder.path.mkdir()
+    folder.begin(plan)
+    for run in plan.runs:  # as a fit leaves it that is killed while it looks at the scans
+        folder.run(run.name).mkdir()
+        (folder.run(run.name) / ".lock").touch()
+    changed = planned(tmp_path, 1, 2, 3, epochs=2)
+    assert go(changed, tmp_path).exit_code is ExitCode.OK
+
+
 def test_a_folder_of_something_else_is_left_alone(plan: Plan, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.docx").touch()

@@ -62,7 +62,7 @@ def test_a_fit_is_alone_in_its_folder_and_leaves_no_trace_where_none_began(tmp_p
         (folder.path / "settings.yaml").touch()
     with alone(folder, ALONE):
         pass
-    assert sorted(os.listdir(folder.path)) == [".lock", "settings.yaml"]
+    assert os.listdir(folder.path) == ["settings.yaml"]
 
 
 def test_a_folder_of_something_else_is_left_as_it_was(tmp_path: Path) -> None:

@@ -338,18 +338,6 @@ class Evaluation:
         """
         write_csv(path, self.table(), overwrite=overwrite)
 
-    def write_slices_csv(self, path: str | Path, *, overwrite: bool = False) -> None:
-        """Write :meth:`slice_table` as CSV (UTF-8).
-
-        Args:
-            path: The target; written beside it and renamed.
-            overwrite: Replace an existing file.
-
-        Raises:
-            OutputError: If the file exists or cannot be written.
-        """
-        write_csv(path, list(self.slice_table()), overwrite=overwrite)
-
     def write_specimens_csv(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write :meth:`specimen_table` as CSV (UTF-8); see :meth:`write_csv`."""
         write_csv(path, self.specimen_table(), overwrite=overwrite)

@@ -8,6 +8,7 @@ than a thick cortex.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,7 +73,7 @@ def look(volume: Volume, known: Statistics) -> Features:
         InputError: If the scan is damaged.
     """
     stats = known if known.recipe == RECIPE else statistics(volume, RECIPE)
-    lines: list[Array] = []
+    found: list[npt.NDArray[np.float64]] = []
     bone = metal = pixels = 0
     for z in sample_slices(volume.shape[0], most=SLICES):
         raw = volume.read(slice(z, z + 1))
@@ -83,27 +84,38 @@ def look(volume: Volume, known: Statistics) -> Features:
         bone += int(above.sum())
         metal += int((_unclipped(raw[0], stats) > METAL).sum())
         if stats.strength:
-            lines.append(2 * _depths(above) - BEYOND)
-    depth = np.concatenate(lines) if lines else np.empty(0)
+            found.append(thicknesses(above))
     return Features(
-        thickness_px=float(depth.mean()) if depth.size >= FEWEST else None,
+        thickness_px=mean_thickness(found),
         bone_share=bone / pixels,
         metal_share=metal / pixels,
         strength=stats.strength or 0.0,
     )
 
 
-def mean_thickness(bone: npt.NDArray[np.bool_]) -> float | None:
-    """Return the mean thickness of bone in a slice, each pixel of its mid-lines counting once.
+def thicknesses(bone: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Measure bone in a slice at each pixel of its mid-lines.
 
     Args:
         bone: Where there is bone (y, x).
 
     Returns:
+        The thickness at each, in pixels.
+    """
+    return 2 * _depths(bone) - BEYOND
+
+
+def mean_thickness(slices: Sequence[npt.NDArray[np.float64]]) -> float | None:
+    """Return the mean thickness of bone, each pixel of its mid-lines counting once.
+
+    Args:
+        slices: What :func:`thicknesses` found in each.
+
+    Returns:
         The thickness in pixels; None where there is hardly any bone.
     """
-    depth = 2 * _depths(bone) - BEYOND
-    return float(depth.mean()) if depth.size >= FEWEST else None
+    found = np.concatenate(slices) if slices else np.empty(0)
+    return float(found.mean()) if found.size >= FEWEST else None
 
 
 def _depths(bone: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

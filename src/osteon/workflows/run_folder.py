@@ -30,7 +30,8 @@ def alone(folder: FitFolder, place: Place) -> Iterator[None]:
     """Keep other fits out of a run folder, which is made.
 
     Args:
-        folder: The run folder; if no run begins in it, it is left as it was.
+        folder: The run folder; if no run begins in it, it is left as it was. The file of the lock
+            goes with the lock, unless the process is killed.
         place: Which process of the fit this is: the first holds the lock for all.
 
     Raises:
@@ -55,8 +56,7 @@ def _alone(path: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                if not (path / _FIRST).exists():
-                    remove(path / _LOCK)  # while it is held: nobody else can have it
+                remove(path / _LOCK)  # while it is held: nobody else can have it
     finally:
         for one in made:
             with suppress(OSError):  # a run is in it
