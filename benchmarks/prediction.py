@@ -2,7 +2,7 @@
 
     python benchmarks/prediction.py [--model FILE] [--scan FOLDER …] [--no-simulated]
         [--size 1024] [--slices 64] [--depths 64 256 1024] [--rows NAME …]
-        [--backends NAME …] [--work DIR]
+        [--memory-of NAME …] [--work DIR]
 
 Every row is a process of its own, from TIFF slices to TIFF slices; peak memory is the operating
 system's figure for it. Equal labels are counted against whole slices in fp32. The model is a 2D
@@ -55,6 +55,8 @@ from prediction_ways import (
 
 #: Share of the slices that are air in the scan that skipping is measured on.
 AIR = 1 / 3
+#: Name of `--speed fast` among the ways of which memory is measured.
+FAST = "fast"
 
 
 class Rows:
@@ -191,21 +193,22 @@ def air_rows(rows: Rows, work: Path, scan: Path, model: Path) -> None:
 
 
 def memory_rows(
-    rows: Rows, work: Path, scan: Path, model: Path, *, depths: list[int], backends: list[str]
+    rows: Rows, work: Path, scan: Path, model: Path, *, depths: list[int], ways: list[str]
 ) -> None:
-    """Peak memory by the number of slices, for each backend."""
+    """Peak memory by the number of slices, for backends and ``--speed fast``."""
     files = slices_of(scan)
     for depth in depths:
-        for name in backends:
+        for name in ways:
+            how = ("--speed", "fast") if name == FAST else ("--backend", name)
 
-            def one(name: str = name, depth: int = depth) -> dict[str, Any]:
+            def one(how: tuple[str, str] = how, depth: int = depth) -> dict[str, Any]:
                 deep = work / f"deep-{depth}"
                 shutil.rmtree(deep, ignore_errors=True)
                 deep.mkdir()
                 for z in range(depth):
                     os.link(files[z % len(files)], deep / f"{z:05d}.tif")
                 try:
-                    return measured(osteon(deep, model, "--backend", name), work / "deep-labels")
+                    return measured(osteon(deep, model, *how), work / "deep-labels")
                 finally:
                     shutil.rmtree(deep)
 
@@ -266,16 +269,16 @@ def print_air(rows: Rows, scan: Path) -> None:
         )
 
 
-def print_memory(rows: Rows, depths: list[int]) -> None:
+def print_memory(rows: Rows, depths: list[int], ways: list[str]) -> None:
     lines = []
-    for name in BACKENDS:
+    for name in ways:
         found = {d: rows[f"memory | {name} | {d}"] for d in depths}
         known = [row["peak_mib"] for row in found.values() if "peak_mib" in row]
         spread = f"{max(known) / min(known) - 1:.1%}" if len(known) > 1 else ""
         for depth, row in found.items():
             peak = f"{row['peak_mib']:.0f}" if "peak_mib" in row else row.get("failed", "")
             lines.append(f"| {name} | {depth} | {row.get('seconds', 0):.1f} | {peak} | {spread} |")
-    table("| backend | slices | seconds | peak MiB | largest difference |", lines)
+    table("| way | slices | seconds | peak MiB | largest difference |", lines)
 
 
 def scans_of(args: argparse.Namespace, work: Path) -> list[Path]:
@@ -320,9 +323,9 @@ def measure(args: argparse.Namespace, work: Path) -> None:
         part.rename(airy)
     air_rows(rows, work, airy, model)
     print_air(rows, airy)
-    memory_rows(rows, work, scans[0], model, depths=args.depths, backends=args.backends)
+    memory_rows(rows, work, scans[0], model, depths=args.depths, ways=args.memory_of)
     if args.depths:
-        print_memory(rows, args.depths)
+        print_memory(rows, args.depths, args.memory_of)
 
 
 def main() -> None:
@@ -336,8 +339,9 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=64)
     parser.add_argument("--depths", type=int, nargs="*", default=[64, 256, 1024])
     parser.add_argument(
-        "--backends", nargs="*", default=list(BACKENDS), help="of which peak memory is measured"
-    )
+        "--memory-of", nargs="*", default=list(BACKENDS), choices=[*BACKENDS, FAST],
+        help="ways of which peak memory is measured",
+    )  # fmt: skip
     parser.add_argument("--rows", nargs="*", default=[], help="only these rows")
     parser.add_argument("--work", type=Path, help="keeps scans, labels and finished rows")
     args = parser.parse_args()
