@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -90,3 +92,42 @@ def test_who_asks_for_what_is_being_made_waits_for_it(
         thread.join()
     assert _Slow.made == 1
     assert got[0] is got[1]
+
+
+_FIRST_LABELS = """
+import sys
+import napari
+import numpy as np
+from numba.core import event
+from osteon.labels import BONE_PORES
+from osteon.napari.drawing import load_drawing
+from osteon.napari.layers import labels_keywords
+from osteon.volume import Geometry
+
+viewer = napari.Viewer(show=False)
+grey = np.zeros((3, 32, 32), np.uint8)
+viewer.add_image(grey)
+recorder = event.RecordingListener()
+event.register("numba:compile", recorder)
+if "ready" in sys.argv:
+    load_drawing()
+recorder.buffer.clear()
+before = set(sys.modules)
+viewer.add_labels(np.zeros_like(grey), **labels_keywords("labels", Geometry(), BONE_PORES))
+heavy = {"pandas", "numba.typed.typeddict"} & (set(sys.modules) - before)
+print("compiled", len(recorder.buffer), "loaded", sorted(heavy))
+viewer.close()
+"""
+
+
+@pytest.mark.parametrize(
+    ("ready", "said"),
+    [("ready", "compiled 0 loaded []"), ("", "['numba.typed.typeddict', 'pandas']")],
+)
+def test_a_first_labels_layer_compiles_and_loads_nothing_once_that_is_made_ready(
+    screen: None, ready: str, said: str
+) -> None:
+    # In a process of its own: here another test may have compiled it already.
+    words = [sys.executable, "-c", _FIRST_LABELS, ready]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_MS / 1000)
+    assert said in done.stdout, done.stderr

@@ -25,6 +25,7 @@ from osteon.napari.layers import (
     scheme_of,
 )
 from osteon.napari.lazy import Disagreement
+from osteon.napari.noting import Warned
 from osteon.napari.parts import (
     Fold,
     LayerPicker,
@@ -75,11 +76,13 @@ class EvaluateWidget(QWidget):
             self.neighbours.addItem(text, value)
         self.voxel_size = VoxelSize("what the labels say")
         self.form = SettingsForm(MeasureSettings, basic=())
-        self.table, self.progress, self.said = Table(), ProgressRow(), Said()
+        self.table, self.progress = Table(), ProgressRow()
+        self.said, self.warned = Said(), Warned()
         self.work = Work(self)
         self.report: Path | None = None
         self._lay_out()
         self.progress.button.hide()  # neither can be stopped halfway
+        self.warned.follow(self.work)
         self.work.told.connect(self.progress.tell)
         self.work.ended.connect(self._ended)
         for picker in (self.truth, self.labels, self.scan, self.measured):
@@ -109,7 +112,7 @@ class EvaluateWidget(QWidget):
         column = QVBoxLayout(self)
         column.addWidget(Fold("Compare labels with the truth", first, opened=True))
         column.addWidget(Fold("Measure a bone", second, opened=True))
-        for widget in (self.progress, self.said, self.table):
+        for widget in (self.progress, self.said, self.warned, self.table):
             column.addWidget(widget)
 
     def evaluate(self) -> None:

@@ -31,13 +31,14 @@ _LINES = 8
 class FitProcess(QObject):
     """One fit at a time.
 
-    Signals: ``told`` (an :class:`~osteon.events.Event`), ``failed`` (an ``OsteonError``), and at
-    last ``ended`` (whether there is a model).
+    Signals: ``began``, ``told`` (an :class:`~osteon.events.Event`), ``failed`` (an
+    ``OsteonError``), and at last ``ended`` (whether there is a model).
 
     Args:
         parent: The widget it belongs to.
     """
 
+    began = Signal()
     told = Signal(object)
     failed = Signal(object)
     ended = Signal(bool)
@@ -100,6 +101,7 @@ class FitProcess(QObject):
                     start_new_session=True,
                 )
         self._timer.start()
+        self.began.emit()
 
     def stop(self) -> None:
         """Ask the fit to end after its present step; the best model is kept."""

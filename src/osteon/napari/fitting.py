@@ -23,6 +23,7 @@ from osteon.napari.closing import keep_from_closing
 from osteon.napari.curves import Curves
 from osteon.napari.fit_process import FitProcess
 from osteon.napari.form import SettingsForm
+from osteon.napari.noting import Warned
 from osteon.napari.parts import (
     Fold,
     PathRow,
@@ -61,6 +62,7 @@ class FitWidget(QWidget):
         self.run = PathRow("save", hint="a new folder in the work folder")
         self.form = SettingsForm(FitSettings, basic=BASIC)
         self.findings, self.said, self.curves = QTextBrowser(), Said(), Curves()
+        self.warned = Warned()
         self.findings.setMaximumHeight(140)
         self.findings.hide()
         self.progress, self.checking = ProgressRow("Stop, keep the best"), ProgressRow()
@@ -107,11 +109,13 @@ class FitWidget(QWidget):
         for widget in (files, steps, self.checking, self.findings, self.progress, self.curves):
             column.addWidget(widget)
         column.addWidget(self.said)
+        column.addWidget(self.warned)
         column.addWidget(ends)
 
     def _connect(self) -> None:
         self.dataset.changed.connect(self._to_be_checked)
         self.form.changed.connect(self._to_be_checked)
+        self.warned.follow(self.work, self.process)
         self.work.told.connect(self.checking.tell)
         self.work.ended.connect(self._was_checked)
         self.checking.stopped.connect(self.work.stop)
@@ -261,7 +265,7 @@ class FitWidget(QWidget):
     def _told(self, event: Event) -> None:
         self.progress.tell(event)
         self.curves.add(event.data)
-        if event.message and event.kind in ("message", "warning", "progress"):
+        if event.message and event.kind in ("message", "progress"):
             self.said.say(event.message)
 
     def _failed(self, error: Exception) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.errors import InputError, UsageError
+from osteon.errors import InputError, OsteonWarning, UsageError
 from osteon.formats import open_pyramid
 from osteon.labels import BONE_PORES, BRIGHTEST, IGNORE, LabelScheme
 from osteon.napari.lazy import LazyArray
+from osteon.napari.warned import hearing
 from osteon.volume import Geometry, Volume
 
 #: Where a layer's metadata keep what osteon knows of it.
@@ -87,18 +88,26 @@ def layers_of(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
         path: A folder of slices, or a file.
 
     Returns:
-        One layer, as napari's readers give it.
+        One layer, as napari's readers give it; its metadata have what was warned of.
 
     Raises:
         InputError: If it cannot be read.
     """
+    told: list[OsteonWarning] = []
+    with hearing(told.append):
+        layer = _opened(path)
+    layer[1]["metadata"][KEY]["warned"] = tuple(dict.fromkeys(map(str, told)))
+    return [layer]
+
+
+def _opened(path: Path) -> tuple[Any, dict[str, Any], str]:
     levels = open_pyramid(path)
     volume = levels[0]
     data = [LazyArray(level) for level in levels]
     if _is_labels(volume):
         scheme = volume.labels or BONE_PORES
         keywords = labels_keywords(_name(path), volume.geometry, scheme, path=path)
-        return [(data[0], keywords, "labels")]
+        return data[0], keywords, "labels"
     middle = data[-1][data[-1].shape[0] // 2]
     keywords = {
         "name": _name(path),
@@ -108,8 +117,8 @@ def layers_of(path: Path) -> list[tuple[Any, dict[str, Any], str]]:
         **scale_of(volume.geometry),
     }
     if len(data) > 1:
-        return [(data, {**keywords, "multiscale": True}, "image")]
-    return [(data[0], keywords, "image")]
+        return data, {**keywords, "multiscale": True}, "image"
+    return data[0], keywords, "image"
 
 
 def _is_labels(volume: Volume) -> bool:

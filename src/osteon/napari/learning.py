@@ -26,6 +26,7 @@ from osteon.napari.curves import Curves
 from osteon.napari.fit_process import FitProcess
 from osteon.napari.form import save_settings
 from osteon.napari.layers import file_of, known, scheme_of
+from osteon.napari.noting import Warned
 from osteon.napari.parts import LayerPicker, ProgressRow, Said, buttons
 from osteon.napari.predictors import Request
 from osteon.napari.result import (
@@ -64,7 +65,7 @@ class LearnWidget(QWidget):
         self.minutes.setDecimals(1)
         self.minutes.setSuffix(" min")
         self.progress, self.fitting = ProgressRow(), ProgressRow("Stop, keep what it learned")
-        self.curves, self.said = Curves(), Said()
+        self.curves, self.said, self.warned = Curves(), Said(), Warned()
         self.work, self.process = Work(self), FitProcess(self)
         self._request: Request | None = None
         self._failure: Exception | None = None
@@ -102,7 +103,7 @@ class LearnWidget(QWidget):
         column.addWidget(self.reviewed)
         column.addWidget(QLabel("<b>4.</b> Let the model learn from the reviewed slices"))
         column.addLayout(line)
-        for widget in (self.progress, self.fitting, self.curves, self.said):
+        for widget in (self.progress, self.fitting, self.curves, self.said, self.warned):
             column.addWidget(widget)
         column.addStretch(1)
 
@@ -111,6 +112,7 @@ class LearnWidget(QWidget):
         self.labels.chosen.connect(self._labels_changed)
         self.uncertain.picked.connect(self.go_to)
         self.progress.stopped.connect(self.work.stop)
+        self.warned.follow(self.work, self.process)
         self.work.told.connect(self.progress.tell)
         self.work.given.connect(self._given)
         self.work.ended.connect(self._ended)
@@ -330,8 +332,6 @@ class LearnWidget(QWidget):
             )
 
         self._begin(begin, self.said.say)
-
-    # what all steps share
 
     def _begin(self, begin: Any, then: Any) -> None:
         if self.work.running:

@@ -32,7 +32,8 @@ from osteon.napari.work import in_words
 
 #: Fewest characters that a list of layers shows: names of scans are long, the panel is narrow.
 _WIDTH = 12
-_BAD = "color: #e8a33d;"
+#: How what is wrong is written.
+BAD = "color: #e8a33d;"
 _MINUTE, _HOUR = 60, 3600
 
 
@@ -213,7 +214,7 @@ class Said(QLabel):
         Args:
             error: What was raised.
         """
-        self.setStyleSheet(_BAD)
+        self.setStyleSheet(BAD)
         self.setText(in_words(error))
 
 

@@ -23,7 +23,8 @@ from osteon.events import Event, Reporter
 from osteon.labels import LabelScheme
 from osteon.napari.closing import keep_from_closing
 from osteon.napari.form import SettingsForm
-from osteon.napari.layers import file_of
+from osteon.napari.layers import file_of, known
+from osteon.napari.noting import Warned
 from osteon.napari.parts import (
     Fold,
     LayerPicker,
@@ -83,7 +84,7 @@ class PredictWidget(QWidget):
         self.doubt = QCheckBox("Show where the model is uncertain")
         self.replace = QCheckBox("Replace what exists")
         self.form = SettingsForm(PredictSettings, basic=())
-        self.progress, self.said = ProgressRow(), Said()
+        self.progress, self.said, self.warned = ProgressRow(), Said(), Warned()
         self.work = Work(self)
         self._growing: Growing | None = None
         #: The button that goes on where a stop ended; empty: none.
@@ -120,7 +121,16 @@ class PredictWidget(QWidget):
         self.report_button.hide()
         column = QVBoxLayout(self)
         column.addLayout(rows)
-        for widget in (first, span, whole, self.doubt, self.progress, self.said, report):
+        for widget in (
+            first,
+            span,
+            whole,
+            self.doubt,
+            self.progress,
+            self.said,
+            self.warned,
+            report,
+        ):
             column.addWidget(widget)
         column.addWidget(Fold("More settings", more))
         column.addStretch(1)
@@ -132,6 +142,7 @@ class PredictWidget(QWidget):
         self.session.folder_changed.connect(self._folder_shown)
         self.session.models_changed.connect(self._models_changed)
         self.progress.stopped.connect(self.work.stop)
+        self.work.told.connect(self.warned.tell)
         self.work.told.connect(self._told)
         self.work.given.connect(self._given)
         self.work.ended.connect(self._ended)
@@ -144,7 +155,15 @@ class PredictWidget(QWidget):
         for box in (self.first, self.last):
             box.setRange(0, max(0, depth - 1))
         self.last.setValue(depth - 1)
+        self._forget()
         self.warming.again()
+
+    def _forget(self) -> None:
+        """Of the warnings keep those of opening the scan."""
+        self.warned.forget()
+        layer = self.scan.layer
+        for text in known(layer).get("warned", ()) if layer is not None else ():
+            self.warned.add(text)
 
     def _models_changed(self) -> None:
         self.model.clear()
@@ -277,6 +296,7 @@ class PredictWidget(QWidget):
             self.said.complain(error)
             return
         self._enable(now=False)
+        self._forget()  # here, not where work begins: showing the labels is work as well
         self.said.say("Reading the scan and loading the model; only the first time takes long.")
         self.progress.begin()
         self.work.start(task)

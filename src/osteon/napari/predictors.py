@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from osteon.errors import Stopped
+from osteon.errors import OsteonWarning, Stopped
 from osteon.events import Reporter
 from osteon.napari.session import Session
+from osteon.napari.warned import hearing
 from osteon.settings import PredictSettings
 from osteon.tables.choices import AUTO
 from osteon.tables.shipped import find_model
@@ -48,6 +50,7 @@ class Predictors:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: list[tuple[tuple[Request, bool, float], SlicePredictor]] = []
+        self._warned: dict[int, list[OsteonWarning]] = {}
 
     @classmethod
     def of(cls, session: Session) -> Predictors:
@@ -93,6 +96,8 @@ class Predictors:
         key = (request, alone, changed)
         for kept, predictor in self._kept:
             if kept == key:
+                for warning in self._warned[id(predictor)]:
+                    warnings.warn(warning, stacklevel=2)  # told once more to who asks now
                 return predictor
         from osteon.workflows.slicewise import SlicePredictor  # PyTorch: in the thread that asks
 
@@ -100,14 +105,17 @@ class Predictors:
         if alone:
             backend = "torch" if settings.backend == AUTO else settings.backend
             settings = settings.model_copy(update={"contiguous": "no", "backend": backend})
-        made = SlicePredictor(
-            request.scan,
-            model=request.model,
-            settings=settings,
-            voxel_size=request.voxel_size,
-            reporter=reporter,
-        )
+        told: list[OsteonWarning] = []
+        with hearing(told.append):
+            made = SlicePredictor(
+                request.scan,
+                model=request.model,
+                settings=settings,
+                voxel_size=request.voxel_size,
+                reporter=reporter,
+            )
         self._kept = [(key, made), *self._kept][:_KEPT]
+        self._warned = {id(p): self._warned.get(id(p), told) for _, p in self._kept}
         return made
 
 

@@ -115,7 +115,7 @@ def _look(session: Session, request: Request, count: int, *, reporter: Reporter,
             for one in predictor.run(slice(z, z + 1), uncertainty=True, reporter=silent):
                 give(one)
             progress.advance()
-    return f"Looked at {len(wanted)} slices: click one to go there."
+    return f"Looked at {len(wanted)} slices spread through the scan: click one to go there."
 
 
 class UncertainList(QWidget):
@@ -142,7 +142,7 @@ class UncertainList(QWidget):
         row = QWidget()
         line = QHBoxLayout(row)
         line.setContentsMargins(0, 0, 0, 0)
-        for widget in (button, QLabel("of"), self.count, QLabel("looked at")):
+        for widget in (button, QLabel("at most"), self.count):
             line.addWidget(widget)
         return row
 

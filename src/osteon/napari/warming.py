@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QApplication, QWidget
 from osteon.errors import OsteonError, Stopped
 from osteon.events import Event, Reporter, StopToken
 from osteon.napari.apart import load_networks
+from osteon.napari.drawing import load_drawing
 from osteon.napari.predictors import Predictors, Request
 from osteon.napari.session import Session
 
@@ -19,7 +20,7 @@ WAIT_MS = 500
 
 
 class Warming(QObject):
-    """Loads PyTorch, reads the model and looks at the scan in the background.
+    """Loads PyTorch and what draws labels, reads the model, looks at the scan: in the background.
 
     It begins when the mouse or the keyboard comes to the widget: who only leafs through a scan does
     not pay for it (PyTorch takes a GiB). After that it begins again when :meth:`again` says that a
@@ -101,6 +102,7 @@ def _make_ready(session: Session, request: Request | None, stop: StopToken) -> N
 
     try:
         load_networks()
+        load_drawing()
         if request is not None and not stop.requested:
             reporter = Reporter(heed, stop)
             Predictors.of(session).get(request, alone=True, reporter=reporter)

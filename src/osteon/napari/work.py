@@ -10,10 +10,11 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from osteon.errors import OsteonError, Stopped
+from osteon.errors import OsteonError, OsteonWarning, Stopped
 from osteon.events import Event, Reporter, StopToken
 from osteon.files import output_error
 from osteon.napari.apart import load_apart
+from osteon.napari.warned import hearing
 
 #: How long the window waits for work to end before it closes, in seconds.
 END_SECONDS = 15.0
@@ -54,24 +55,34 @@ def in_words(error: BaseException) -> str:
             text += f"\nWhere: {error.where}"
         if error.mend:
             text += f"\nWhat to do: {error.mend}"
-        for said, meant in _WORDS:
-            text = text.replace(said, meant)
-        return text
+        return for_window(text)
     lines = "".join(traceback.format_exception(error)).splitlines()[-_LINES:]
     return "This is a bug in osteon. Please report it with these lines:\n" + "\n".join(lines)
+
+
+def for_window(text: str) -> str:
+    """Say what is meant for the command line as it is done in the window.
+
+    Args:
+        text: A message.
+    """
+    for said, meant in _WORDS:
+        text = text.replace(said, meant)
+    return text
 
 
 class Work(QObject):
     """One piece of work at a time, in a thread of its own.
 
-    Signals reach the thread of the window. After :meth:`start` come any number of ``told`` (an
-    :class:`~osteon.events.Event`) and ``given`` (a part of the result), then one ``ended`` with
-    the result and None, or with None and what was raised.
+    Signals reach the thread of the window. After ``began`` come any number of ``told`` (an
+    :class:`~osteon.events.Event`, warnings among them) and ``given`` (a part of the result), then
+    one ``ended`` with the result and None, or with None and what was raised.
 
     Args:
         parent: The widget it belongs to.
     """
 
+    began = Signal()
     told = Signal(object)
     given = Signal(object)
     ended = Signal(object, object)
@@ -92,6 +103,7 @@ class Work(QObject):
         Args:
             task: Called with a reporter, and with what hands over parts of the result.
         """
+        self.began.emit()
         self._stop = StopToken()
         reporter = Reporter(self._tell, self._stop)
         self._thread = threading.Thread(
@@ -119,7 +131,8 @@ class Work(QObject):
     def _run(self, task: Task, reporter: Reporter) -> None:
         try:
             load_apart()  # tasks import what they need, often PyTorch
-            result = task(reporter, self._give)
+            with hearing(self._warned):
+                result = task(reporter, self._give)
         except OSError as error:
             self._end(None, output_error(error, _place(error)))
         except Exception as error:
@@ -131,6 +144,10 @@ class Work(QObject):
     def _tell(self, event: Event) -> None:
         with contextlib.suppress(RuntimeError):
             self.told.emit(event)
+
+    def _warned(self, warning: OsteonWarning) -> None:
+        data = {"name": warning.name}
+        self._tell(Event("warning", "osteon", message=str(warning), data=data))
 
     def _give(self, part: object) -> None:
         with contextlib.suppress(RuntimeError):
