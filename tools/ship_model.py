@@ -1,7 +1,7 @@
 """Put a fitted model among those that osteon comes with, in half precision.
 
     python tools/ship_model.py RUN --name bone-pores --feature-px 2 24 [--last]
-        [--mean-with FILE --share 0.5]
+        [--mean-with RUN --share 0.5]
 
 RUN is the folder of a fit; of its weights those of the best epoch are taken, or, with ``--last``,
 the last moving average (the end of a schedule is better than any epoch before it, unless few items
@@ -110,7 +110,9 @@ def main() -> None:
     args = parser.parse_args()
     model = last_of(args.run) if args.last else load_model(args.run / "model.safetensors")
     if args.mean_with is not None:
-        model = mean_of(model, load_model(args.mean_with), args.share)
+        # Of a run, the end of its schedule.
+        read = last_of if args.mean_with.is_dir() else load_model
+        model = mean_of(model, read(args.mean_with), args.share)
     feature = None if args.feature_px is None else (args.feature_px[0], args.feature_px[1])
     provenance = without_folders(model.spec.provenance)
     spec = replace(model.spec, name=args.name, feature_px=feature, provenance=provenance)
