@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Float = npt.NDArray[np.float32]
+Real = TypeVar("Real", np.float32, np.float64)
 
 
 def coarse_grid(shape: Sequence[int], longest: int) -> tuple[float, tuple[int, ...]]:
@@ -68,3 +70,47 @@ def between(n: int, *, size: int, factor: float) -> tuple[npt.NDArray[np.intp], 
     at = np.clip((np.arange(n) + 0.5) / factor - 0.5, 0, size - 1)
     first = np.minimum(np.floor(at).astype(np.intp), max(0, size - 2))
     return first, (at - first).astype(np.float32)
+
+
+class InPlane:
+    """From the pixels of a slice to those of the coarse grid, and back.
+
+    Args:
+        axes: Length, coarse length and factor of both axes.
+    """
+
+    def __init__(self, axes: Sequence[tuple[int, int, float]]):
+        self._whole = all(factor == 1 for _, _, factor in axes)
+        self._averages = [averaging(n, size=size, factor=factor) for n, size, factor in axes]
+        self._places = [between(n, size=size, factor=factor) for n, size, factor in axes]
+
+    def reduce(self, image: Float) -> Float:
+        """Average a slice (y, x) down."""
+        if self._whole:
+            return image
+        rows, columns = self._averages
+        return np.asarray(rows @ image @ columns.T, dtype=np.float32)
+
+    def enlarge(self, values: npt.NDArray[Real]) -> npt.NDArray[Real]:
+        """Bring values on the grid back to the pixels, linearly."""
+        if self._whole:
+            return values
+        for axis, (first, way) in enumerate(self._places):
+            after = np.minimum(first + 1, values.shape[axis] - 1)
+            low, high = values.take(first, axis), values.take(after, axis)
+            high -= low
+            high *= way[:, np.newaxis] if axis == 0 else way
+            values = low + high
+        return values
+
+
+def add_slice(small: npt.NDArray[np.floating], plane: Float, weights: Float) -> None:
+    """Add a reduced slice to those coarse slices that it lies in.
+
+    Args:
+        small: The coarse volume (z, y, x), which is added to.
+        plane: The slice on the coarse grid (y, x).
+        weights: Its share of each coarse slice (z,); see :func:`averaging`.
+    """
+    for i in np.flatnonzero(weights):
+        small[i] += weights[i] * plane

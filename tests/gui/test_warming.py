@@ -50,7 +50,7 @@ def test_a_preview_finds_the_model_ready(
     widget.preview()
     wait_for(qtbot, widget)
     assert widget.said.text().startswith("Labelled slice"), widget.said.text()
-    [(_, predictor)] = Predictors.of(widget.session)._kept
+    [(_, predictor, _)] = Predictors.of(widget.session)._kept
     # Another backend would have to be converted first, for one slice.
     assert predictor._job.backend.description.startswith("torch")
     assert not (tmp_path / "work").exists() or not list((tmp_path / "work").glob("*part"))

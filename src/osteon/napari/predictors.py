@@ -49,8 +49,10 @@ class Predictors:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: list[tuple[tuple[Request, bool, float], SlicePredictor]] = []
-        self._warned: dict[int, list[OsteonWarning]] = {}
+        # What each was made for, and what was warned of meanwhile.
+        self._kept: list[
+            tuple[tuple[Request, bool, float], SlicePredictor, list[OsteonWarning]]
+        ] = []
 
     @classmethod
     def of(cls, session: Session) -> Predictors:
@@ -94,9 +96,9 @@ class Predictors:
     def _get(self, request: Request, *, alone: bool, reporter: Reporter) -> SlicePredictor:
         changed = find_model(request.model).stat().st_mtime if _is_there(request.model) else 0.0
         key = (request, alone, changed)
-        for kept, predictor in self._kept:
+        for kept, predictor, told in self._kept:
             if kept == key:
-                for warning in self._warned[id(predictor)]:
+                for warning in told:
                     warnings.warn(warning, stacklevel=2)  # told once more to who asks now
                 return predictor
         from osteon.workflows.slicewise import SlicePredictor  # PyTorch: in the thread that asks
@@ -105,8 +107,8 @@ class Predictors:
         if alone:
             backend = "torch" if settings.backend == AUTO else settings.backend
             settings = settings.model_copy(update={"contiguous": "no", "backend": backend})
-        told: list[OsteonWarning] = []
-        with hearing(told.append):
+        heard: list[OsteonWarning] = []
+        with hearing(heard.append):
             made = SlicePredictor(
                 request.scan,
                 model=request.model,
@@ -114,8 +116,7 @@ class Predictors:
                 voxel_size=request.voxel_size,
                 reporter=reporter,
             )
-        self._kept = [(key, made), *self._kept][:_KEPT]
-        self._warned = {id(p): self._warned.get(id(p), told) for _, p in self._kept}
+        self._kept = [(key, made, heard), *self._kept][:_KEPT]
         return made
 
 

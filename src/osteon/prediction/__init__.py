@@ -24,7 +24,7 @@ from osteon.prediction.looking import Looks
 from osteon.prediction.plan import HALO, ContextPlan, PredictPlan, plan_prediction
 from osteon.prediction.running import Job
 from osteon.prediction.stopping import PredictionStopped
-from osteon.prediction.store import Store, new_slices, work_area
+from osteon.prediction.store import Store, new_slices, slices_in, work_area
 from osteon.prediction.wanted import Wanted
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "predict",
     "predict_kept",
     "prepare",
+    "slices_in",
     "with_grey_values_of_all",
     "work_area",
 ]

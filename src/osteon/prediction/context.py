@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.backends import Backend
-from osteon.coarse import averaging, between
+from osteon.coarse import InPlane, add_slice, averaging, between
 from osteon.errors import OutputError, warn
 from osteon.events import Reporter
 from osteon.intensity import Statistics
@@ -104,7 +104,7 @@ def slice_context(
     Returns:
         Gives the context of a slice from its grey values.
     """
-    grid = _InPlane.of(plan, shape)
+    grid = _in_plane(plan, shape)
     doubt = doubt or Doubt()
 
     def context(_: int, image: Image) -> Image:
@@ -149,7 +149,7 @@ def scan_context(
         PredictionStopped: If it was asked to stop.
     """
     reporter = reporter or Reporter()
-    grid = _InPlane.of(plan, seen.shape[1:])
+    grid = _in_plane(plan, seen.shape[1:])
     found = store.kept_array(_KEPT) if store else None
     if found is None:
         small = _reduced(seen, statistics, plan, grid=grid, reporter=reporter)
@@ -197,7 +197,7 @@ def seen_across(
     factors = plan.depth_factor, plan.factor, plan.factor
     axes = list(zip(shape, plan.shape, factors, strict=True))
     n, size, factor = axes.pop(axis)
-    grid = _InPlane(axes)
+    grid = InPlane(axes)
     planes = np.moveaxis(inside, axis, 0)
     first, way = between(n, size=size, factor=factor)
 
@@ -229,37 +229,10 @@ def _seen_coarsely(
     return inside
 
 
-class _InPlane:
-    """From the pixels of a slice to those of the coarse grid, and back."""
-
-    def __init__(self, axes: Sequence[tuple[int, int, float]]):
-        """Take length, coarse length and factor of both axes."""
-        self._whole = all(factor == 1 for _, _, factor in axes)
-        self._averages = [averaging(n, size=size, factor=factor) for n, size, factor in axes]
-        self._places = [between(n, size=size, factor=factor) for n, size, factor in axes]
-
-    @classmethod
-    def of(cls, plan: ContextPlan, shape: Sequence[int]) -> _InPlane:
-        """Lay it over slices (y, x) of a scan."""
-        pairs = zip(shape, plan.shape[1:], strict=True)
-        return cls([(n, size, plan.factor) for n, size in pairs])
-
-    def reduce(self, image: Image) -> Image:
-        if self._whole:
-            return image
-        rows, columns = self._averages
-        return np.asarray(rows @ image @ columns.T, dtype=np.float32)
-
-    def enlarge(self, values: Image) -> Image:
-        if self._whole:
-            return values
-        for axis, (first, way) in enumerate(self._places):
-            after = np.minimum(first + 1, values.shape[axis] - 1)
-            low, high = values.take(first, axis), values.take(after, axis)
-            high -= low
-            high *= way[:, np.newaxis] if axis == 0 else way
-            values = low + high
-        return values
+def _in_plane(plan: ContextPlan, shape: Sequence[int]) -> InPlane:
+    """Lay the coarse grid over slices (y, x) of a scan."""
+    pairs = zip(shape, plan.shape[1:], strict=True)
+    return InPlane([(n, size, plan.factor) for n, size in pairs])
 
 
 def _along(volume: Image, axis: int) -> Iterator[Image]:
@@ -267,7 +240,7 @@ def _along(volume: Image, axis: int) -> Iterator[Image]:
 
 
 def _reduced(
-    seen: Volume, stats: Statistics, plan: ContextPlan, *, grid: _InPlane, reporter: Reporter
+    seen: Volume, stats: Statistics, plan: ContextPlan, *, grid: InPlane, reporter: Reporter
 ) -> Image:
     small = np.zeros(plan.shape, np.float32)
     depth = seen.shape[0]
@@ -277,9 +250,7 @@ def _reduced(
         closing(read_ahead(seen, stats)) as images,
     ):
         for z, image in images:
-            plane = grid.reduce(image)
-            for i in np.flatnonzero(weights[:, z]):
-                small[i] += weights[i, z] * plane
+            add_slice(small, grid.reduce(image), weights[:, z])
             progress.advance()
             heed(reporter, f"{z + 1} of {depth} slices were read", where=seen.path)
     return small

@@ -9,11 +9,13 @@ from voxels of which it is sure more than from others: a random walk with priors
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse.linalg import LinearOperator, cg
 
-from osteon.coarse import averaging, between, coarse_length
+from osteon.coarse import InPlane, add_slice, averaging, between, coarse_length
 from osteon.errors import OutputError
 
 Image = npt.NDArray[np.float32]
@@ -23,7 +25,7 @@ Real = npt.NDArray[np.float64]
 SIDE = 64
 #: How much neighbours of one grey value count against what is said of a voxel with certainty, and
 #: how fast that falls with the square of their difference in SD of the scan. Chosen, as the next,
-#: on simulated scans (docs/bone-pores.md).
+#: on simulated scans (docs/decisions/0012-the-inside-agrees-in-space.md).
 PULL, CONTRAST = 3.0, 5.0
 #: How much what is said counts where it is undecided.
 LEAST = 0.02
@@ -51,16 +53,20 @@ def enclosed(inside: Image, grey: Image) -> Image:
         OutputError: If the walk does not come to an end.
     """
     factor = max(1.0, max(inside.shape) / SIDE)
-    grids = [(n, coarse_length(n, factor)) for n in inside.shape]
-    reducing = [averaging(n, size=size, factor=factor) for n, size in grids]
-    small, seen = (_reduced(volume, reducing) for volume in (inside, grey))
+    shape = tuple(coarse_length(n, factor) for n in inside.shape)
+    depth = inside.shape[0]
+    weights = averaging(depth, size=shape[0], factor=factor)
+    plane = InPlane(
+        [(n, size, factor) for n, size in zip(inside.shape[1:], shape[1:], strict=True)]
+    )
+    small, seen = (_reduced(volume, weights, plane, shape) for volume in (inside, grey))
     change = log_odds(walked(small, seen)) - log_odds(small)
-    (first, way), *in_plane = (between(n, size=size, factor=factor) for n, size in grids)
+    first, way = between(depth, size=shape[0], factor=factor)
     out = np.empty_like(inside)
     after = np.minimum(first + 1, len(change) - 1)
     for z, (low, high, part) in enumerate(zip(first, after, way, strict=True)):
-        plane = (1 - part) * change[low] + part * change[high]
-        out[z] = 1 / (1 + np.exp(-log_odds(inside[z]) - _enlarged(plane, in_plane)))
+        here = (1 - part) * change[low] + part * change[high]
+        out[z] = 1 / (1 + np.exp(-log_odds(inside[z]) - plane.enlarge(here)))
     return out
 
 
@@ -128,18 +134,8 @@ def _ends(values: Real, axis: int) -> tuple[Real, Real]:
     return np.moveaxis(moved[:-1], 0, axis), np.moveaxis(moved[1:], 0, axis)
 
 
-def _reduced(volume: Image, weights: list[Image]) -> Real:
-    depth, rows, columns = weights
-    out = np.zeros((len(depth), len(rows), len(columns)))
+def _reduced(volume: Image, depth: Image, plane: InPlane, shape: Sequence[int]) -> Real:
+    out = np.zeros(shape)
     for z, image in enumerate(volume):
-        for i in np.flatnonzero(depth[:, z]):
-            out[i] += depth[i, z] * (rows @ image @ columns.T)
+        add_slice(out, plane.reduce(image), depth[:, z])
     return out
-
-
-def _enlarged(plane: Real, places: list[tuple[npt.NDArray[np.intp], Image]]) -> Real:
-    for axis, (first, way) in enumerate(places):
-        after = np.minimum(first + 1, plane.shape[axis] - 1)
-        part = way[:, np.newaxis] if axis == 0 else way
-        plane = (1 - part) * plane.take(first, axis) + part * plane.take(after, axis)
-    return plane

@@ -30,7 +30,7 @@ from osteon.prediction.quick import Fast, Quantises, quicken
 from osteon.prediction.running import Job
 from osteon.prediction.scale import ScaleChoice, Slabs
 from osteon.prediction.stopping import heed
-from osteon.prediction.store import Store
+from osteon.prediction.store import Store, slices_in
 from osteon.prediction.turning import left_across, run_sides, with_sides
 from osteon.prediction.wanted import Wanted
 from osteon.volume import Volume, VolumeWriter
@@ -211,7 +211,7 @@ def predict_kept(  # noqa: PLR0913
     fast, across = None, left_across(job, store, memory=memory)
     if quantiser is not None:
         job, fast = quicken(job, store, quantiser=quantiser, across=across, reporter=reporter)
-    left = sum(part.stop - part.start for part in store.missing())
+    left = slices_in(store.missing())
     if measure and left:
         reporter.message("predict", in_words(job, seconds_of_network(job, left, across=across)))
     if left:
@@ -272,7 +272,7 @@ def _tidied(store: Store, cleanup: CleanUp | None, *, reporter: Reporter) -> Sla
 
 def _done_before(missing: Sequence[slice], depth: int, *, reporter: Reporter) -> int:
     """Count the slices that an earlier start has finished, and say so."""
-    done: int = depth - sum(part.stop - part.start for part in missing)
+    done = depth - slices_in(missing)
     if done:
         reporter.message("predict", f"going on: {done} of {depth} slices were finished before")
     return done

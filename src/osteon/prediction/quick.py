@@ -28,7 +28,7 @@ from osteon.prediction.forecast import extent_at_once, seconds_of_network
 from osteon.prediction.plan import InputRules, input_rules
 from osteon.prediction.running import Job
 from osteon.prediction.stopping import heed
-from osteon.prediction.store import Store
+from osteon.prediction.store import Store, slices_in
 from osteon.prediction.worth import Worth, worth
 
 Images = npt.NDArray[np.float32]
@@ -185,7 +185,7 @@ def quicken(
         _check_kept(decided, path, quantiser)
     else:
         told = job.taken()
-        left = sum(part.stop - part.start for part in store.missing())
+        left = slices_in(store.missing())
         needed = partial(seconds_of_network, job, left, across=across)
         decided = _decide(job, needed, path=path, quantiser=quantiser, reporter=reporter)
         job.taken()  # of the slices that were looked at: they are counted when labelled

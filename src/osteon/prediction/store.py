@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +41,15 @@ def work_area(target: Path) -> Path:
     if len(name.encode("utf-8", errors="replace")) > _LONGEST:
         name = hashlib.sha256(name.encode("utf-8", errors="replace")).hexdigest()
     return target.absolute().with_name(f".{name}.osteon-part")
+
+
+def slices_in(parts: Iterable[slice]) -> int:
+    """Count the slices in ranges of them.
+
+    Args:
+        parts: Ranges with a start and a stop.
+    """
+    return sum(part.stop - part.start for part in parts)
 
 
 class Store:

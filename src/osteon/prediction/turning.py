@@ -25,7 +25,7 @@ from osteon.prediction.sides import (
 )
 from osteon.prediction.slices import SliceRunner
 from osteon.prediction.stopping import heed
-from osteon.prediction.store import Store
+from osteon.prediction.store import Store, slices_in
 from osteon.volume import Volume
 
 #: What the passes leave of the memory for the activations: bundles take an eighth, see there.
@@ -58,10 +58,7 @@ def left_across(job: Job, store: Store, *, memory: int) -> dict[int, int]:
     """
     if job.wanted.axes == 1:
         return {}
-    return {
-        axis: sum(part.stop - part.start for part in _unfinished(job, store, axis, memory=memory))
-        for axis in AXES
-    }
+    return {axis: slices_in(_unfinished(job, store, axis, memory=memory)) for axis in AXES}
 
 
 def run_sides(job: Job, store: Store, *, memory: int, reporter: Reporter) -> None:
@@ -102,7 +99,7 @@ def _run_side(
     parts = _unfinished(job, store, axis, memory=memory)
     bundle = bundle_of(job.seen.shape, axis, classes=classes, memory=memory)
     runner = _runner(job, store, SideVolume(source, axis, bundle=bundle), axis, memory=memory)
-    done = total - sum(part.stop - part.start for part in parts)
+    done = total - slices_in(parts)
     name = "across " + "zyx"[axis]
     with reporter.stage(name, total=total, unit="slice", done=done) as progress:
         for part in parts:

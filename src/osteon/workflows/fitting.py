@@ -14,13 +14,14 @@ from osteon.errors import InputError
 from osteon.events import Reporter
 from osteon.intensity import GreyRange, load_recipe
 from osteon.model_file import Model, ModelSpec, TrainingRanges, check_start, save_model
-from osteon.networks import ContextSpec, network_costs
+from osteon.networks import ContextSpec
 from osteon.resampling import resampled_axes
 from osteon.settings import FitSettings
 from osteon.settings.base import SCHEMA as SETTINGS_SCHEMA
 from osteon.training import EpochRow, FitData, FitFolder, FitOutcome, Place, agree, meet
 from osteon.training import fit as fit_network
 from osteon.workflows.cluster import job
+from osteon.workflows.fit_costs import fit_costs
 from osteon.workflows.fit_data import (
     Prepared,
     complete,
@@ -258,7 +259,7 @@ def _run(
         reporter=to,
         on_best=keep,
     )
-    costs = _costs(spec, outcome)
+    costs = fit_costs(spec, outcome)
     spec = replace(spec, provenance={**spec.provenance, "costs": costs})
     if outcome.best_epoch is None or not model_path.exists():
         save_model(model_path, Model(_finite(spec), outcome.weights))
@@ -276,37 +277,6 @@ def _run(
     )
     amend(folder, {"costs": costs})
     return _fit_run(folder, outcome, prepared.division)
-
-
-def _costs(spec: ModelSpec, outcome: FitOutcome) -> dict[str, Any]:
-    """What the reference's model files tell of a fit, and more."""
-    network, patch = spec.network, spec.patch_size
-    counted = network_costs(network, (1, network.in_channels, *patch))
-    measuring = [r.val_seconds for r in outcome.history if r.val_seconds == r.val_seconds]
-    found: dict[str, Any] = finite(
-        {
-            "parameters": counted.parameters,
-            "gflops_per_patch": counted.flops / 1e9,
-            "seconds": outcome.seconds,
-            "seconds_per_epoch": [row.seconds for row in outcome.history],
-            "validation_seconds": sum(measuring),
-            "prediction_mvoxel_per_second": _prediction_speed(outcome.history),
-            "epochs": len(outcome.history),
-            "peak_memory_bytes": outcome.usage.peak_memory,
-            "workers_memory_bytes": outcome.usage.workers_memory,
-            "gpu_memory_bytes": outcome.usage.gpu_memory,
-            "gpu_use": outcome.usage.gpu_use,
-            "device": outcome.device,
-            "plan": outcome.plan.as_dict(),
-        }
-    )
-    return found
-
-
-def _prediction_speed(history: Sequence[EpochRow]) -> float | None:
-    """Megavoxels a second of the fastest validation, reading and loss included; None without."""
-    speeds = [r.val_voxels / r.val_seconds / 1e6 for r in history if r.val_voxels]
-    return max(speeds, default=None)
 
 
 def _announce(prepared: Prepared, settings: FitSettings, reporter: Reporter) -> None:

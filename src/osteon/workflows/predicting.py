@@ -30,6 +30,7 @@ from osteon.prediction import (
     check_ranges,
     plan_cleanup,
     predict_kept,
+    slices_in,
     with_grey_values_of_all,
     work_area,
 )
@@ -223,7 +224,7 @@ def _labelled(
         placed = both and not store.missing()  # killed after the last rename
         if both and not placed:
             open_target().abort()
-        missing = sum(part.stop - part.start for part in store.missing())
+        missing = slices_in(store.missing())
         disk = plan_disk(target, volume, missing=missing, wanted=wanted, classes=classes)
         asked.reporter.message("predict", disk.in_words())
         predicted = predict_kept(
