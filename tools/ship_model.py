@@ -1,12 +1,13 @@
 """Put a fitted model among those that osteon comes with, in half precision.
 
     python tools/ship_model.py RUN --name bone-pores --feature-px 2 24 [--last]
-        [--mean-with RUN --share 0.5]
+        [--mean-with RUN --share 0.5] [--surface half-maximum]
 
 RUN is the folder of a fit; of its weights those of the best epoch are taken, or, with ``--last``,
 the last moving average (the end of a schedule is better than any epoch before it, unless few items
 were measured). The thickness range, in pixels, is the one whose bones the model was fitted to;
 predictions of thicker bone see the scan reduced. docs/bone-pores.md is the model's card.
+With ``--surface`` predictions move the surface of bone (osteon.prediction.surface).
 With ``--mean-with`` the weights are the mean of the run's, which count for the share, and those of
 the model that it was started from: fine-tuned to a few scans, such a mean keeps more of what the
 first model can do elsewhere (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models", CVPR).
@@ -22,7 +23,7 @@ from typing import Any
 import torch
 
 from osteon.errors import InputError
-from osteon.model_file import Model, load_model, save_model
+from osteon.model_file import HALF_MAXIMUM, Model, load_model, save_model
 from osteon.tables.shipped import SUFFIX, shipped_folder
 
 #: The largest file that is shipped.
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("--last", action="store_true")
     parser.add_argument("--mean-with", type=Path)
     parser.add_argument("--share", type=float, default=0.5)
+    parser.add_argument("--surface", choices=[HALF_MAXIMUM])
     args = parser.parse_args()
     model = last_of(args.run) if args.last else load_model(args.run / "model.safetensors")
     if args.mean_with is not None:
@@ -115,7 +117,9 @@ def main() -> None:
         model = mean_of(model, read(args.mean_with), args.share)
     feature = None if args.feature_px is None else (args.feature_px[0], args.feature_px[1])
     provenance = without_folders(model.spec.provenance)
-    spec = replace(model.spec, name=args.name, feature_px=feature, provenance=provenance)
+    spec = replace(
+        model.spec, name=args.name, feature_px=feature, surface=args.surface, provenance=provenance
+    )
     target = shipped_folder() / f"{args.name}{SUFFIX}"
     save_model(target, Model(spec, model.weights), half=True)
     size = target.stat().st_size / 2**20

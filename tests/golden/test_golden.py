@@ -11,7 +11,13 @@ from safetensors import safe_open
 
 from osteon.datasets import Manifest, ScanRow
 from osteon.labels import BONE_PORES
-from osteon.model_file import ContextSpec, TrainingRanges, load_model, read_description
+from osteon.model_file import (
+    HALF_MAXIMUM,
+    ContextSpec,
+    TrainingRanges,
+    load_model,
+    read_description,
+)
 from osteon.networks import NetworkSpec, build_network
 from osteon.settings import (
     AdamWSettings,
@@ -26,6 +32,7 @@ HERE = Path(__file__).parent
 SCHEMA1 = HERE / "schema1"
 SCHEMA2 = HERE / "schema2"  # of the model file alone
 SCHEMA3 = HERE / "schema3"  # likewise
+SCHEMA4 = HERE / "schema4"  # likewise
 MOST_BYTES = 300_000
 
 
@@ -44,7 +51,7 @@ def test_model_of_schema_1() -> None:
     assert spec.provenance["best"] == {"epoch": 7, "val_mean_iou": 0.93}
     assert (spec.voxel_size_um, spec.patch_size, spec.slices) == (None, (), 1)
     assert (spec.context, spec.feature_px) == (None, None)
-    assert read_description(SCHEMA1 / "model.safetensors")["schema"] == 3  # migrated
+    assert read_description(SCHEMA1 / "model.safetensors")["schema"] == 4  # migrated
     # Written out, so that digest and bytes are not only consistent with each other.
     assert spec.weights_sha256 == (
         "802b6189abaac3162b2003f9e820c5ac76c77a3937bca44541a622e327f608fc"
@@ -95,6 +102,7 @@ def test_model_of_schema_3() -> None:
     assert (spec.recipe, spec.recipe_version) == ("edges", 1)
     assert (spec.context, spec.feature_px) == (ContextSpec(256), (3.5, 28.0))
     assert (spec.voxel_size_um, spec.patch_size) == (None, (256, 256))
+    assert spec.surface is None
     assert spec.provenance == {"note": "simulated", "best": {"epoch": 2, "val_mean_iou": 0.91}}
     # Written out, so that digests and contents are not only consistent with each other.
     with safe_open(SCHEMA3 / "model.safetensors", framework="pt") as file:
@@ -112,6 +120,22 @@ def test_model_of_schema_3() -> None:
     assert torch.equal(kernel, torch.tensor(thirds).reshape(1, 2, 2, 2))  # as float16 has them
     assert torch.equal(model.weights["encoder.bn1.running_var"], torch.tensor([1e-7]))
     assert torch.equal(model.weights["encoder.bn1.num_batches_tracked"], torch.tensor(5))
+
+
+def test_model_of_schema_4() -> None:
+    spec = load_model(SCHEMA4 / "model.safetensors").spec
+    assert (spec.name, spec.mode, spec.recipe) == ("bone-pores", "2D", "edges")
+    assert (spec.context, spec.feature_px) == (ContextSpec(256), (2.0, 24.0))
+    assert spec.surface == HALF_MAXIMUM
+    # Written out, so that digests and contents are not only consistent with each other.
+    with safe_open(SCHEMA4 / "model.safetensors", framework="pt") as file:
+        described = json.loads(file.metadata()["osteon"])
+    assert described["description_sha256"] == (
+        "17f32a359f5367444e62e240492823245bd32546acbe6d278336b80c46ea7e6f"
+    )
+    assert spec.weights_sha256 == (
+        "cd6d049e9fc7af6b423d04ffe1d2896d28e98d3b7eb4bc7c04b7ea849bc7618f"
+    )
 
 
 def test_weights_of_schema_1_still_fit_the_network() -> None:

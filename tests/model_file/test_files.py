@@ -149,7 +149,7 @@ def test_it_is_read_by_the_formats_own_library(saved: Path) -> None:
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
     data = json.loads(header["__metadata__"][KEY])
-    assert data["schema"] == 3
+    assert data["schema"] == 4
     assert data["provenance"]["text"] == "Größe"
 
 
@@ -334,7 +334,7 @@ def test_nothing_is_unpickled(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("schema", [99, 0, None, "1", [1], True])
 def test_another_schema_is_told(schema: object, saved: Path) -> None:
     rewrite(saved, lambda d: d.update(schema=schema))
-    with pytest.raises(ModelFileError, match="this version of osteon reads up to 3") as caught:
+    with pytest.raises(ModelFileError, match="this version of osteon reads up to 4") as caught:
         load_model(saved)
     assert repr(schema) in caught.value.what
     assert caught.value.mend == "pip install --upgrade osteon"
@@ -351,6 +351,7 @@ def test_another_schema_is_told(schema: object, saved: Path) -> None:
         "voxel_size_um",
         "patch_size",
         "training_ranges",
+        "surface",
         "weights_sha256",
     ],
 )
@@ -380,6 +381,7 @@ def test_provenance_is_not_needed(saved: Path) -> None:
         lambda d: d.update(voxel_size_um=-1),
         lambda d: d.update(voxel_size_um=float("inf")),
         lambda d: d.update(voxel_size_um="fine"),
+        lambda d: d.update(surface="smooth"),
         lambda d: d.update(patch_size=None),
         lambda d: d.update(patch_size=[32]),
         lambda d: d.update(patch_size=[32, 32, 32]),

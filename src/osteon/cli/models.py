@@ -69,6 +69,8 @@ def describe(model: Model) -> str:
     if spec.feature_px is not None:
         low, high = spec.feature_px
         lines.append(f"bone:           {low:g} to {high:g} pixels thick on average")
+    if spec.surface is not None:
+        lines.append("surface:        moved to where grey values are half-way between both sides")
     source = (spec.provenance.get("start") or {}).get("source", "random")
     if source != "random":
         lines.append(f"started from:   {source}")

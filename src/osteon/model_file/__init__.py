@@ -10,6 +10,7 @@ from osteon.model_file.files import load_model, read_description, save_model
 from osteon.model_file.reference import read_reference
 from osteon.model_file.reference_writing import write_reference
 from osteon.model_file.spec import (
+    HALF_MAXIMUM,
     KEY,
     SCHEMA,
     Model,
@@ -26,6 +27,7 @@ from osteon.model_file.starting import (
 from osteon.networks import ContextSpec
 
 __all__ = [
+    "HALF_MAXIMUM",
     "KEY",
     "SCHEMA",
     "ContextSpec",

@@ -202,7 +202,9 @@ def _migrate(data: dict[str, Any], path: Path) -> dict[str, Any]:
         if isinstance(data.get("network"), dict):
             data["network"] = {"dimensions": 2, "options": {}, **data["network"]}
     if schema < 3:  # one scale; scans as they are
-        data = {**data, "schema": SCHEMA, "context": None, "feature_px": None}
+        data = {**data, "context": None, "feature_px": None}
+    if schema < 4:  # surfaces as the network draws them
+        data = {**data, "schema": SCHEMA, "surface": None}
     return data
 
 

@@ -19,13 +19,15 @@ from osteon.networks import ContextSpec, NetworkSpec
 from osteon.networks.context import BACKGROUND, CHANNELS
 
 #: Schema of the description; files of older schemas are migrated when read.
-SCHEMA = 3
+SCHEMA = 4
 #: Key of the description in the safetensors metadata.
 KEY = "osteon"
 #: Entry of the description with the digest of all its others.
 DIGEST = "description_sha256"
 #: Name of the class that a context tells apart from all others.
 OUTSIDE = "background"
+#: The surface of bone is where grey values are half-way; see :mod:`osteon.prediction.surface`.
+HALF_MAXIMUM = "half-maximum"
 #: How a network looks at a scan.
 MODES = ("2D", "2.5D", "3D")
 
@@ -68,6 +70,9 @@ class ModelSpec:
             :mod:`osteon.networks.context`; None: it has none.
         feature_px: Smallest and largest mean thickness of bone, in pixels, that it was fitted to;
             scans of thicker bone are reduced first. None: scans stay as they are.
+        surface: ``half-maximum``: the surface of bone is moved to where the scan's grey values are
+            half-way between both sides. None: it stays where the network draws it, which has
+            learned where the labels of its fit have it.
     """
 
     name: str
@@ -83,6 +88,7 @@ class ModelSpec:
     patch_size: tuple[int, ...] = ()
     context: ContextSpec | None = None
     feature_px: tuple[float, float] | None = None
+    surface: str | None = None
 
     @property
     def slices(self) -> int:
@@ -103,6 +109,7 @@ class ModelSpec:
             "patch_size": list(self.patch_size),
             "context": None if self.context is None else {"longest": self.context.longest},
             "feature_px": None if self.feature_px is None else list(self.feature_px),
+            "surface": self.surface,
             "training_ranges": {
                 "voxel_size_um": list(ranges.voxel_size_um) if ranges.voxel_size_um else None,
                 "dtypes": list(ranges.dtypes),
@@ -207,12 +214,17 @@ def contradiction(spec: ModelSpec) -> str | None:
         return fault
     if patch and (len(patch) != network.dimensions or min(patch) < 1):
         return f"patches of {' × '.join(map(str, patch))} do not belong to a {spec.mode} network"
-    size = spec.voxel_size_um
+    if spec.surface not in (None, HALF_MAXIMUM):
+        return f"there is no surface '{spec.surface}'"
+    return _scale(spec.voxel_size_um, spec.feature_px)
+
+
+def _scale(size: float | None, feature: tuple[float, float] | None) -> str | None:
     if size is not None and not (math.isfinite(size) and size > 0):
         return f"a voxel size must be positive, not {size} µm"
-    if spec.feature_px is not None and not 0 < spec.feature_px[0] < spec.feature_px[1] < math.inf:
-        return f"{spec.feature_px} is no range of thicknesses in pixels"
-    if spec.feature_px is not None and size is not None:
+    if feature is not None and not 0 < feature[0] < feature[1] < math.inf:
+        return f"{feature} is no range of thicknesses in pixels"
+    if feature is not None and size is not None:
         return "a model wants either a voxel size or a thickness in pixels, not both"
     return None
 
@@ -261,6 +273,7 @@ def _spec(data: Mapping[str, Any]) -> ModelSpec:
         patch_size=tuple(int(n) for n in data["patch_size"]),
         context=None if context is None else ContextSpec(context["longest"]),
         feature_px=None if feature is None else (float(feature[0]), float(feature[1])),
+        surface=data["surface"],
     )
 
 

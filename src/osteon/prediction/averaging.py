@@ -118,6 +118,7 @@ def _needs(spec: ModelSpec) -> dict[str, object]:
         "voxel size": spec.voxel_size_um,
         "context": spec.context,
         "thickness of bone (feature_px)": spec.feature_px,
+        "surface of bone": spec.surface,
         "sizes of input": rules,
         "need of the whole input": spec.network.global_context,
     }

@@ -35,6 +35,7 @@ from osteon.prediction.scale import ScaleChoice, as_seen, check_scale, choose_sc
 from osteon.prediction.seams import measure_seams
 from osteon.prediction.sides import check_axes, check_neighbours
 from osteon.prediction.store import Store
+from osteon.prediction.surface import surface_of
 from osteon.prediction.wanted import Wanted
 from osteon.resampling import resampled_axes
 from osteon.volume import Volume
@@ -125,7 +126,11 @@ def prepare(
     tell(volume, decided.likeness, reporter=reporter)
     factor = decided.scale.factor if decided.scale else 1.0
     seen = as_seen(volume, spec, decided.statistics, factor=factor, along_all=wanted.axes > 1)
-    plan = _planned(seen, spec, decided, backend=backend, memory=memory, wanted=wanted)
+    surface = surface_of(spec, seen, asked=wanted.surface)
+    plan = _planned(
+        seen, spec, decided, backend=backend, memory=memory, wanted=wanted,
+        beside=surface.memory(volume.shape) if surface else 0,
+    )  # fmt: skip
     if kept and store:
         plan = plan_from_dict(store.kept("plan"))
     elif store:
@@ -135,7 +140,7 @@ def prepare(
         seen, decided.statistics, spec, plan=plan, backend=backend, doubt=doubt,
         reporter=reporter, store=store,
     )  # fmt: skip
-    job = Job(volume, seen, spec, decided, plan, backend, context, doubt, wanted)
+    job = Job(volume, seen, spec, decided, plan, backend, context, doubt, wanted, surface=surface)
     warn_of_tiles(volume, spec, plan, agreement=_seams(job, store, reporter=reporter))
     return replace(job, air=_air(job, store, reporter=reporter))
 
@@ -161,14 +166,16 @@ def _planned(
     backend: Backend,
     memory: int,
     wanted: Wanted,
+    beside: int,
 ) -> PredictPlan:
     known = decided.contiguity
     coarse = plan_context(
         seen, spec, contiguous=known is not None and known.contiguous, memory=memory
     )
     return plan_prediction(
-        seen, backend, spec=spec, memory=memory, context=coarse, logits=wanted.logits
-    )
+        seen, backend, spec=spec, memory=memory, context=coarse, logits=wanted.logits,
+        beside=beside,
+    )  # fmt: skip
 
 
 def _seams(job: Job, store: Store | None, *, reporter: Reporter) -> float | None:

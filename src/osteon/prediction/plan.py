@@ -192,6 +192,7 @@ def plan_prediction(
     memory: int,
     context: ContextPlan | None = None,
     logits: bool = False,
+    beside: int = 0,
 ) -> PredictPlan:
     """Decide how much of a scan goes through the network at once.
 
@@ -202,6 +203,7 @@ def plan_prediction(
         memory: Memory for activations and slices in flight, in bytes.
         context: The coarse pass, which takes a part of the memory.
         logits: Whether logits of the scan are needed, not its labels alone.
+        beside: What else takes memory meanwhile, in bytes.
 
     Returns:
         The plan.
@@ -210,8 +212,10 @@ def plan_prediction(
         UsageError: If not even the smallest tile or block fits; the message says what would.
     """
     if spec.mode == "3D":
-        return _plan_blocks(seen, backend, spec=spec, memory=memory, logits=logits)
-    return _plan_slices(seen, backend, spec=spec, memory=memory, context=context, logits=logits)
+        return _plan_blocks(seen, backend, spec=spec, memory=memory, logits=logits, beside=beside)
+    return _plan_slices(
+        seen, backend, spec=spec, memory=memory, context=context, logits=logits, beside=beside
+    )
 
 
 def _plan_slices(
@@ -222,13 +226,14 @@ def _plan_slices(
     memory: int,
     context: ContextPlan | None,
     logits: bool,
+    beside: int,
 ) -> PredictPlan:
     _, height, width = seen.shape
     classes = len(spec.labels)
     divisor = spec.network.divisor
     channels = spec.network.in_channels
     # Stored and normalised image, labels, each for the slices in flight; and the neighbours.
-    slices = height * width * (seen.dtype.itemsize + _FLOAT + 1) * SLICES_IN_FLIGHT
+    slices = beside + height * width * (seen.dtype.itemsize + _FLOAT + 1) * SLICES_IN_FLIGHT
     slices += height * width * _FLOAT * (channels - 1) + _of_resampling(seen, classes)
     of_logits = height * width * classes * _FLOAT * _LOGIT_COPIES
     slices += of_logits * logits
@@ -263,13 +268,13 @@ def _of_context(context: ContextPlan | None, rules: InputRules, cost: int) -> in
 
 
 def _plan_blocks(
-    seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int, logits: bool
+    seen: Volume, backend: Backend, *, spec: ModelSpec, memory: int, logits: bool, beside: int
 ) -> PredictPlan:
     """Of the blocks that fit, choose the one that computes the fewest voxels twice."""
     rules = input_rules(spec.network)
     depth, *plane = seen.shape
     classes = len(spec.labels)
-    fixed = _of_resampling(seen, classes)
+    fixed = beside + _of_resampling(seen, classes)
     kept = classes * _FLOAT if logits or isinstance(seen, ResampledVolume) else 1
     blend = BLOCK_BLEND if spec.network.global_context else 0
     # The slab being run, its predecessor while it is moved on, what is made of it, and the labels

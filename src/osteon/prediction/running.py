@@ -18,6 +18,7 @@ from osteon.prediction.plan import InputRules, PredictPlan, input_rules
 from osteon.prediction.scale import Slabs, axes_back, logits_back
 from osteon.prediction.sides import Sides
 from osteon.prediction.slices import SliceRunner
+from osteon.prediction.surface import Surface, with_surface
 from osteon.prediction.wanted import Wanted, highest, layered
 from osteon.resampling import ResampledVolume
 from osteon.volume import Volume
@@ -43,6 +44,7 @@ class Job:
         air: Whether air is skipped and how it is told; None: that was not asked for.
         skipped: Counts what is not run.
         sides: Probabilities along the other two axes, where they are wanted and finished.
+        surface: Moves the surface of bone; None: it stays where the network draws it.
     """
 
     volume: Volume
@@ -57,6 +59,7 @@ class Job:
     air: Air | None = None
     skipped: Skipped = field(default_factory=Skipped)
     sides: Sides | None = None
+    surface: Surface | None = None
 
     @property
     def rules(self) -> InputRules:
@@ -72,6 +75,9 @@ class Job:
         Yields:
             First slice and labels (n, y, x), uint8, ascending without gaps.
         """
+        return self._surfaced(self._labels(part))
+
+    def _labels(self, part: slice) -> Slabs:
         if isinstance(self.seen, ResampledVolume) or self.sides is not None:
             return _labelled(self.logits(part))
         return _within(self._run(part), part)
@@ -94,7 +100,7 @@ class Job:
         return logits_back(self.seen, self._averaged(needed), part)
 
     def results(self, part: slice) -> Slabs:
-        """Label some slices, and give what is wanted beside the labels.
+        """Label some slices, and give what is wanted beside the labels, as the network says it.
 
         Args:
             part: Slices of the scan.
@@ -102,9 +108,15 @@ class Job:
         Yields:
             First slice and (n, layer, y, x), uint8, as of :func:`osteon.prediction.wanted.layered`.
         """
-        with closing(self.logits(part) if self.wanted.beside else self.labels(part)) as slabs:
+        return self._surfaced(self._results(part))
+
+    def _results(self, part: slice) -> Slabs:
+        with closing(self.logits(part) if self.wanted.beside else self._labels(part)) as slabs:
             for z, slab in slabs:
                 yield z, layered(slab, self.wanted) if self.wanted.beside else slab[:, np.newaxis]
+
+    def _surfaced(self, slabs: Slabs) -> Slabs:
+        return slabs if self.surface is None else with_surface(slabs, self.volume, self.surface)
 
     def slice_runner(self) -> SliceRunner:
         """Return what runs the slices of the scan (2D, 2.5D)."""

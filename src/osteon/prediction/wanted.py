@@ -34,6 +34,7 @@ class Wanted:
         contiguous: Whether neighbouring slices are neighbours in space (``yes``, ``no``; ``auto``:
             judged by their grey values), for models whose context comes from the whole scan, and
             where slices are seen along three axes.
+        surface: Where the surface of bone is put; see :func:`osteon.prediction.surface.surface_of`.
     """
 
     probabilities: bool = False
@@ -42,6 +43,7 @@ class Wanted:
     skip_air: bool = False
     resample: bool = False
     contiguous: str = "auto"
+    surface: str = "auto"
 
     @property
     def beside(self) -> bool:

@@ -67,6 +67,14 @@ class PredictSettings(Settings):
         "in it. Not with axes=3.",
     )
 
+    surface: Literal["auto", "network", "half-maximum"] = Field(
+        "auto",
+        description="Where the surface of bone is put: network: where the network draws it; "
+        "half-maximum: within two pixels of there, where grey values are half-way between bone and "
+        "what lies beside it; auto: as the model asks for (bone-pores: half-maximum; models that "
+        "are fitted: network, for they learn it from their labels).",
+    )
+
     probabilities: bool = Field(
         False,
         description="Also write the probability of each class "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -170,11 +170,15 @@ class SlicePredictor:
                 progress.advance()
 
     def _made(self, part: slice, *, uncertainty: bool) -> Generator[LabelledSlice, None, None]:
-        slabs = self._job.logits(part) if uncertainty else self._job.labels(part)
-        with closing(slabs):
+        job = self._job
+        with closing(job.logits(part) if uncertainty else job.labels(part)) as slabs:
             for first, slab in slabs:
                 for i, plane in enumerate(slab):
-                    yield _labelled(first + i, plane)
+                    one = _labelled(first + i, plane)
+                    if uncertainty and job.surface is not None:
+                        image = job.volume.read(slice(one.z, one.z + 1))[0]
+                        one = replace(one, labels=job.surface.moved(image, one.labels))
+                    yield one
 
     def _kept(
         self, part: slice, keep: Path, *, uncertainty: bool
