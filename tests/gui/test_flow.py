@@ -258,7 +258,7 @@ def test_a_fit_is_stopped_and_gone_on_with(
     widget.session.choose_folder(tmp_path / "work")
     widget.add_pair()
     widget.use_pairs()
-    for name, value in {"patches.size": 64, "training.batch_size": 2, "training.epochs": 200,
+    for name, value in {"patches.size": 96, "training.batch_size": 2, "training.epochs": 200,
                         "training.workers": "0", "validation.method": "none",
                         "training.precision": "fp32"}.items():  # fmt: skip
         widget.form.field(name).put(value)
@@ -266,6 +266,7 @@ def test_a_fit_is_stopped_and_gone_on_with(
     qtbot.waitUntil(lambda: widget.start_button.isEnabled(), timeout=PATIENCE_MS)
     widget.start()
     qtbot.waitUntil(lambda: len(widget.curves.rows) >= 2, timeout=PATIENCE_MS)
+    assert "Note: Slices smaller than the patch" in widget.warned.text()
     widget.process.stop()
     qtbot.waitUntil(lambda: "was stopped" in widget.said.text(), timeout=PATIENCE_MS)
     run = tmp_path / "work" / "fits" / "fit-1"

@@ -102,3 +102,83 @@ def test_a_scan_without_bone_is_told_by_each_preview_and_by_the_whole_prediction
         action()
         wait_for(qtbot, widget)
         assert "no edges that stand out" in widget.warned.text(), widget.said.text()
+
+
+def test_an_evaluation_tells_that_voxel_sizes_differ(
+    viewer: Any, qtbot: Any, mask: Path, bone: Any, tmp_path: Path
+) -> None:
+    from osteon.formats import open_writer
+    from osteon.labels import BONE_PORES
+    from osteon.napari.evaluating import EvaluateWidget
+    from osteon.volume import ArrayVolume, Geometry
+
+    other = tmp_path / "found.nrrd"
+    volume = ArrayVolume(bone[1], Geometry((30.0,) * 3))
+    with open_writer(other, like=volume, labels=BONE_PORES) as writer:
+        writer.write(0, bone[1])
+    truth, found = put(viewer, mask), put(viewer, other)
+    widget = EvaluateWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.session.choose_folder(tmp_path / "work")
+    widget.truth.choose(truth)
+    widget.labels.choose(found)
+    widget.only_overlap.setChecked(True)
+    widget.evaluate()
+    wait_for(qtbot, widget)
+    assert "Note: Voxel sizes (z, y, x) differ" in widget.warned.text(), widget.said.text()
+
+
+def test_a_measurement_tells_that_slices_are_missing(
+    viewer: Any, qtbot: Any, bone: Any, tmp_path: Path
+) -> None:
+    import tifffile
+
+    from osteon.napari.evaluating import EvaluateWidget
+
+    folder = tmp_path / "mask"
+    folder.mkdir()
+    for z, plane in zip((1, 2, 3, 5, 6, 7), bone[1], strict=True):
+        tifffile.imwrite(folder / f"{z:03}.tif", plane)
+    layer = put(viewer, folder)
+    if layer._type_string != "labels":  # nothing in such a folder says that it holds labels
+        viewer.layers.remove(layer)
+        layer = viewer.add_labels(layer.data, name="mask", metadata=layer.metadata)
+    widget = EvaluateWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.session.choose_folder(tmp_path / "work")
+    widget.measured.choose(layer)
+    widget.warned.forget()
+    widget.measure()
+    wait_for(qtbot, widget)
+    assert "between 3 and 5" in widget.warned.text(), widget.said.text()
+
+
+def test_a_check_of_data_tells_that_patches_are_larger_than_slices(
+    viewer: Any, qtbot: Any, scan: Path, mask: Path, tmp_path: Path
+) -> None:
+    from osteon.napari.fitting import FitWidget
+
+    put(viewer, scan)
+    put(viewer, mask)
+    widget = FitWidget(viewer)
+    qtbot.addWidget(widget)
+    widget.session.choose_folder(tmp_path / "work")
+    widget.add_pair()
+    widget.use_pairs()
+    widget.form.field("patches.size").put(96)
+    widget.check()
+    qtbot.waitUntil(lambda: widget.check_button.isEnabled(), timeout=PATIENCE_MS)
+    found = widget.findings.toPlainText() + widget.warned.text()
+    assert "are padded to the patch of 96 px" in found, found
+
+
+def test_refused_memory_is_no_bug() -> None:
+    from osteon.napari.work import in_words
+
+    for error in (MemoryError(), RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")):
+        words = in_words(error)
+        assert words.startswith("There is not enough memory")
+        assert "What to do: close other programs" in words
+        assert "--memory" not in words
+        assert "press the button again" in words
+    assert "bug" in in_words(RuntimeError("shape mismatch"))

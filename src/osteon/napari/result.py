@@ -28,8 +28,10 @@ from osteon.workflows.naming import scan_name
 
 #: Slices that are copied at once.
 _SLICES = 16
-#: Uncertainty of 1 as it is shown.
-FULL = 255
+#: Uncertainty of 1 as it is shown, and what does not show yet: all surfaces are a little uncertain.
+FULL, _SURE = 255, 64
+#: Of uncertainty: over the colours of labels and the grey of a scan alike.
+_MAGENTA = (0.9, 0.2, 0.6)
 
 
 def labels_layer(
@@ -179,7 +181,7 @@ def show_whole_uncertainty(viewer: Any, scan: Any, path: Path) -> Any:
         viewer.layers.remove(name)
     for layer in viewer.layers:
         if layer._type_string == "image" and known(layer).get("derived"):
-            layer.visible = False  # of single slices: twice as bright otherwise
+            layer.visible = False  # of single slices: twice as strong otherwise
     data = levels if len(levels) > 1 else levels[0]
     return _add_uncertainty(viewer, data, name, geometry_of(scan), multiscale=len(levels) > 1)
 
@@ -187,9 +189,12 @@ def show_whole_uncertainty(viewer: Any, scan: Any, path: Path) -> Any:
 def _add_uncertainty(
     viewer: Any, data: Any, name: str, geometry: Geometry, *, multiscale: bool = False
 ) -> Any:
+    from napari.utils import Colormap
+
+    seen_through = Colormap([(*_MAGENTA, 0.0), (*_MAGENTA, 1.0)], name="osteon uncertainty")
     return viewer.add_image(
-        data, name=name, colormap="magma", blending="additive", opacity=0.8,
-        contrast_limits=(0, FULL), multiscale=multiscale, **scale_of(geometry),
+        data, name=name, colormap=seen_through, blending="translucent_no_depth",
+        contrast_limits=(_SURE, FULL), multiscale=multiscale, **scale_of(geometry),
         metadata={KEY: {"geometry": geometry, "derived": True}},
     )  # fmt: skip
 

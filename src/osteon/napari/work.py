@@ -10,7 +10,7 @@ from typing import Any
 
 from qtpy.QtCore import QObject, Signal
 
-from osteon.errors import OsteonError, OsteonWarning, Stopped
+from osteon.errors import OsteonError, OsteonWarning, Stopped, out_of_memory
 from osteon.events import Event, Reporter, StopToken
 from osteon.files import output_error
 from osteon.napari.apart import load_apart
@@ -33,6 +33,8 @@ _WORDS = (
     ("for --out", "for it"),
     ("--resume", "‘Go on with a stopped run’"),
     ("--overwrite", "‘Replace what exists’"),
+    ("a smaller --memory for predictions", "a smaller ‘memory’ in ‘More settings’ for predictions"),
+    ("then give the command again", "then press the button again"),
     ("give it by --voxel-size", "fill in ‘Voxel size’"),
     ("--voxel-size", "‘Voxel size’"),
 )
@@ -49,12 +51,13 @@ def in_words(error: BaseException) -> str:
     Returns:
         A text of a few lines.
     """
-    if isinstance(error, OsteonError):
-        text = error.what[:1].upper() + error.what[1:]
-        if error.where:
-            text += f"\nWhere: {error.where}"
-        if error.mend:
-            text += f"\nWhat to do: {error.mend}"
+    told = error if isinstance(error, OsteonError) else out_of_memory(error)
+    if told is not None:
+        text = told.what[:1].upper() + told.what[1:]
+        if told.where:
+            text += f"\nWhere: {told.where}"
+        if told.mend:
+            text += f"\nWhat to do: {told.mend}"
         return for_window(text)
     lines = "".join(traceback.format_exception(error)).splitlines()[-_LINES:]
     return "This is a bug in osteon. Please report it with these lines:\n" + "\n".join(lines)
