@@ -9,9 +9,9 @@ STAMP := $(VENV)/.installed
 # For more options of pytest: make test PYTEST="-k tiff -x"
 PYTEST ?=
 # A process for each core, with one thread each: networks as small as those of the tests gain
-# nothing from more. Tests of a file stay together, for what they share is made once. A process that
+# nothing from more. Tests of a file stay together, but for some (tests/conftest.py). A process that
 # dies ends the run: started anew, pytest-xdist has been seen to wait for its tests for ever.
-PARALLEL := -n logical --maxprocesses 4 --dist loadfile --max-worker-restart 0
+PARALLEL := -n logical --maxprocesses 4 --dist loadgroup --max-worker-restart 0
 
 # Where Qt's system libraries are not there, pytest-qt would end all tests, not only its own.
 QT = $$($(BIN)/python -c 'from PySide6 import QtGui, QtTest, QtWidgets' 2>/dev/null || echo -p no:pytest-qt)

@@ -9,6 +9,16 @@ import pytest
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
+#: Files of very many tests that share nothing: each may run in any process.
+APART = {"test_networks.py"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file in one process, for what they share is made once."""
+    for item in items:
+        if item.path.name not in APART:
+            item.add_marker(pytest.mark.xdist_group(str(item.path)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
