@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,20 @@ from osteon.events import Event, Reporter, StopToken
 from osteon.intensity import normalise, statistics
 from osteon.model_file import ContextSpec, Model, ModelSpec
 from osteon.networks import NetworkSpec, build_network, two_pass
-from osteon.prediction import PredictionStopped, Wanted, plan_prediction, predict
+from osteon.prediction import (
+    PredictionStopped,
+    Store,
+    Wanted,
+    plan_prediction,
+    predict,
+    predict_kept,
+    prepare,
+)
 from osteon.prediction import context as context_module
 from osteon.prediction import plan as plan_module
 from osteon.prediction.context import Doubt, scan_context, slice_context
 from osteon.prediction.enclosing import SIDE, enclosed
+from osteon.prediction.job import Decisions
 from osteon.prediction.plan import ContextPlan, input_rules, plan_context
 from osteon.prediction.preview import Preview
 from osteon.prediction.slices import SliceRunner
@@ -343,3 +353,77 @@ def test_another_number_of_channels_is_refused(channels: int) -> None:
     spec = replace(LOOKS_TWICE, network=replace(NETWORK, in_channels=channels))
     with pytest.raises(UsageError, match="channels"):
         labelled(blobs((1, 40, 40)), spec=spec)
+
+
+# --- within a bone ---------------------------------------------------------------------------
+
+EDGES = replace(LOOKS_TWICE, recipe="edges")
+
+
+def sponge(side: int = 120) -> npt.NDArray[np.uint8]:
+    """Walls of bone all over the view, every 15 pixels."""
+    y, x = np.mgrid[:side, :side]
+    image = np.where((y % 15 < 5) | (x % 15 < 5), 180.0, 60.0)
+    image = ndimage.gaussian_filter(image, 1) + np.random.default_rng(0).normal(
+        0, 4, (9, side, side)
+    )
+    return image.clip(1, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked", "within"),
+    [
+        (EDGES, "auto", True),
+        (EDGES, "no", False),
+        (EDGES, "yes", True),
+        (LOOKS_TWICE, "yes", True),
+        (LOOKS_TWICE, "auto", False),  # its grey values do not tell
+    ],
+)
+@pytest.mark.parametrize("contiguous", ["yes", "no"])
+def test_within_a_bone_all_is_inside(
+    spec: ModelSpec, asked: str, within: bool, contiguous: str
+) -> None:
+    class Watched(Fake):
+        coarse = 0
+
+        def run(self, batch: Images) -> Images:
+            Watched.coarse += 1
+            return super().run(batch)
+
+    Watched.coarse = 0
+    told: list[Event] = []
+    volume = ArrayVolume(sponge())
+    job = prepare(
+        Model(spec, {}),
+        volume,
+        backend=Watched(),  # type: ignore[arg-type]
+        memory=PLENTY,
+        wanted=Wanted(contiguous=contiguous, within=asked),
+        reporter=Reporter(told.append),
+    )
+    assert job.decisions.within is within
+    assert Decisions.from_dict(job.decisions.as_dict()) == job.decisions
+    labels = np.concatenate([slab for _, slab in job.labels(slice(0, 9))])
+    assert (Watched.coarse == 0) is within
+    said = [event.message for event in told if "taken for the inside" in (event.message or "")]
+    assert len(said) == (within and asked == "auto")
+    if within:  # the context is 1 everywhere
+        assert (labels >= 1).all()
+
+
+def test_along_three_axes_all_is_inside_too(tmp_path: Path) -> None:
+    class Inside(Fake):
+        def run(self, batch: Images) -> Images:
+            assert (batch[0, 1, :9, :9] == 1).all()
+            return super().run(batch)
+
+    volume = ArrayVolume(np.concatenate([sponge()] * 2), Geometry((10.0, 10.0, 10.0)))
+    writer = MemoryWriter(volume.shape)
+    wanted = Wanted(within="yes", axes=3, contiguous="yes")
+    with Store(tmp_path / "area", shape=volume.shape, identity={}) as store:
+        predict_kept(
+            Model(EDGES, {}), volume, store, open_target=lambda: writer,
+            backend=Inside(), memory=PLENTY, wanted=wanted, measure=False,  # type: ignore[arg-type]
+        )  # fmt: skip
+    assert writer.array.shape == volume.shape

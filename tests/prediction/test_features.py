@@ -12,7 +12,7 @@ from scipy import ndimage
 from osteon.errors import OsteonWarning
 from osteon.intensity import statistics
 from osteon.prediction.checks import check_features
-from osteon.prediction.features import Features, look, mean_thickness, thicknesses
+from osteon.prediction.features import Features, look, mean_thickness, thicknesses, widest_gap
 from osteon.prediction.scale import choose_scale
 from osteon.volume import ArrayVolume
 
@@ -126,3 +126,44 @@ def test_thin_bone_is_warned_of() -> None:
 
 def test_a_model_without_a_range_does_not_choose() -> None:
     assert choose_scale(VOLUME, SPEC, PLAIN) is None
+
+
+# --- room beside bone ------------------------------------------------------------------------
+
+
+def test_the_widest_gap_by_hand() -> None:
+    mask = np.zeros((100, 300), bool)
+    mask[:, :140] = mask[:, 200:] = True  # 60 px between walls, farther from bone nowhere
+    assert widest_gap(mask) == pytest.approx(0.6, abs=0.01)
+    mask[50, 169:172] = True  # a speck in the middle
+    assert widest_gap(mask) == pytest.approx(0.6, abs=0.01)
+    assert widest_gap(np.ones((9, 9), bool)) == 0
+    assert widest_gap(np.zeros((9, 9), bool)) == np.inf
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.25])
+@pytest.mark.parametrize(
+    ("bone", "within"), [(plates(8), True), (plates(25), True), (rings(20), False)]
+)
+def test_a_view_that_is_full_of_bone_lies_within_it(
+    bone: object, within: bool, noise: float
+) -> None:
+    found = seen(scan(bone, noise=noise))
+    assert found.widest_gap is not None
+    assert found.within_bone is within
+
+
+def test_one_slice_with_room_is_enough() -> None:
+    full, half = np.array(plates(8)), np.array(plates(8))
+    half[:, 180:] = 0
+    images = [scan(bone, noise=0.05).read(slice(0, 1)) for bone in (full, half)]
+    assert not seen(ArrayVolume(np.concatenate(images))).within_bone
+
+
+def test_noise_alone_lies_within_nothing() -> None:
+    image = np.random.default_rng(0).normal(100, 20, (2, 200, 200)).clip(1, 255)
+    found = seen(ArrayVolume(image.astype(np.uint8)))
+    assert found.widest_gap is None
+    assert not found.within_bone
+    assert not replace(PLAIN, widest_gap=0.1, strength=0.0).within_bone
+    assert replace(PLAIN, widest_gap=0.1).within_bone

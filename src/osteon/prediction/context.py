@@ -84,6 +84,15 @@ class Doubt:
             )
 
 
+def within_bone(_: int, image: Image) -> Image:
+    """Return the context of a slice that lies within a bone: all of it is inside.
+
+    Args:
+        image: Its grey values (y, x).
+    """
+    return np.ones_like(image, np.float32)
+
+
 def slice_context(
     shape: tuple[int, int],
     plan: ContextPlan,

@@ -18,7 +18,7 @@ from osteon.prediction.checks import (
     check_ranges,
     warn_of_tiles,
 )
-from osteon.prediction.context import Context, Doubt, scan_context, slice_context
+from osteon.prediction.context import Context, Doubt, scan_context, slice_context, within_bone
 from osteon.prediction.contiguity import Contiguity, judge
 from osteon.prediction.features import RECIPE, Features
 from osteon.prediction.likeness import Likeness, compare, tell
@@ -51,6 +51,7 @@ class Decisions:
         scale: The scale it is seen at, if that was chosen by the thickness of bone.
         contiguity: Whether its slices are neighbours in space; None where the model does not ask.
         likeness: How it compares with the scans that the model was fitted to.
+        within: Whether it lies within a bone, for models that seek the outline.
     """
 
     statistics: Statistics
@@ -58,6 +59,7 @@ class Decisions:
     scale: ScaleChoice | None
     contiguity: Contiguity | None
     likeness: Likeness
+    within: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return a JSON-compatible description; :meth:`from_dict` reads it back exactly."""
@@ -67,6 +69,7 @@ class Decisions:
             "scale": None if self.scale is None else asdict(self.scale),
             "contiguity": None if self.contiguity is None else asdict(self.contiguity),
             "likeness": self.likeness.as_dict(),
+            "within": self.within,
         }
 
     @classmethod
@@ -83,6 +86,7 @@ class Decisions:
             None if scale is None else ScaleChoice(**scale),
             None if known is None else Contiguity(**known),
             Likeness.from_dict(data["likeness"]),
+            data.get("within", False),
         )
 
 
@@ -136,7 +140,7 @@ def prepare(
     elif store:
         store.keep(decisions=decided.as_dict(), plan=asdict(plan))
     doubt = Doubt()
-    context = _context(
+    context = within_bone if decided.within else _context(
         seen, decided.statistics, spec, plan=plan, backend=backend, doubt=doubt,
         reporter=reporter, store=store,
     )  # fmt: skip
@@ -169,8 +173,12 @@ def _planned(
     beside: int,
 ) -> PredictPlan:
     known = decided.contiguity
-    coarse = plan_context(
-        seen, spec, contiguous=known is not None and known.contiguous, memory=memory
+    coarse = (
+        None
+        if decided.within
+        else plan_context(
+            seen, spec, contiguous=known is not None and known.contiguous, memory=memory
+        )
     )
     return plan_prediction(
         seen, backend, spec=spec, memory=memory, context=coarse, logits=wanted.logits,
@@ -231,7 +239,24 @@ def _decide(
     if wanted.axes > 1:
         known = known or judge(volume, stats, asked=wanted.contiguous)
         check_neighbours(volume, known)
-    return Decisions(stats, features, scale, known, likeness)
+    within = _within(features, spec, asked=wanted.within, reporter=reporter)
+    return Decisions(stats, features, scale, known, likeness, within)
+
+
+def _within(features: Features | None, spec: ModelSpec, *, asked: str, reporter: Reporter) -> bool:
+    """Whether all of a scan lies within a bone; told where it was not asked for."""
+    if spec.context is None:
+        return False
+    if asked != "auto":
+        return asked == "yes"
+    found = features is not None and features.within_bone
+    if found:
+        reporter.message(
+            "predict",
+            "nowhere is there room beside bone, so all that is in view is taken for the inside of "
+            "a bone; predict with within_bone=no to say otherwise",
+        )
+    return found
 
 
 def _scaled(

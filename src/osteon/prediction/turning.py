@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 from osteon.events import Reporter
-from osteon.prediction.context import kept_context, seen_across
+from osteon.prediction.context import Context, kept_context, seen_across, within_bone
 from osteon.prediction.plan import plan_from_dict, plan_prediction
 from osteon.prediction.running import Job
 from osteon.prediction.sides import (
@@ -122,7 +122,7 @@ def _runner(job: Job, store: Store, side: SideVolume, axis: int, *, memory: int)
         spec = replace(job.spec, context=None)
         plan = plan_prediction(side, job.backend, spec=spec, memory=allowed, logits=True)
         store.keep(**{f"side {axis}": asdict(plan)})
-    context = None
+    context: Context | None = within_bone if job.decisions.within else None
     if job.plan.context is not None:
         inside = kept_context(store)
         context = seen_across(axis, job.seen.shape, job.plan.context, inside)

@@ -34,6 +34,8 @@ class Wanted:
         contiguous: Whether neighbouring slices are neighbours in space (``yes``, ``no``; ``auto``:
             judged by their grey values), for models whose context comes from the whole scan, and
             where slices are seen along three axes.
+        within: Whether all of the scan lies within a bone (``yes``, ``no``; ``auto``: if there is
+            no room beside bone in it), for models that seek the outline of bones.
         surface: Where the surface of bone is put; see :func:`osteon.prediction.surface.surface_of`.
     """
 
@@ -43,6 +45,7 @@ class Wanted:
     skip_air: bool = False
     resample: bool = False
     contiguous: str = "auto"
+    within: str = "auto"
     surface: str = "auto"
 
     @property

@@ -43,6 +43,13 @@ class PredictSettings(Settings):
         "in each slice on its own.",
     )
 
+    within_bone: Literal["auto", "yes", "no"] = Field(
+        "auto",
+        description="Whether all of the scan lies within a bone (a cube of trabecular bone, a "
+        "biopsy), so that nothing is outside; auto: if no gap in it is as wide as a third of the "
+        "view. Models that seek the outline of bones ask.",
+    )
+
     resample: bool = Field(
         False,
         description="Resample a scan whose voxels lie outside what the model was fitted to, or "
@@ -97,7 +104,7 @@ class PredictSettings(Settings):
     def _backend(cls, value: str) -> str:
         return AUTO if value.lower() == AUTO else known(BACKENDS, value)
 
-    @field_validator("contiguous", mode="before")
+    @field_validator("contiguous", "within_bone", mode="before")
     @classmethod
     def _contiguous(cls, value: object) -> object:
         return yes_or_no(value)

@@ -22,7 +22,7 @@ from osteon.workflows.predicting_kept import files_digest
 from osteon.workflows.record import read_json
 
 #: Schema of the file.
-SCHEMA = 1
+SCHEMA = 2
 #: Scans that are remembered, about 1 kB each; those seen longest ago give way.
 MOST = 1000
 

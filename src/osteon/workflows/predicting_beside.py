@@ -39,6 +39,7 @@ def wanted_of(settings: PredictSettings) -> Wanted:
         skip_air=settings.skip_air,
         resample=settings.resample,
         contiguous=settings.contiguous,
+        within=settings.within_bone,
         surface=settings.surface,
     )
 

@@ -98,7 +98,11 @@ class SlicePredictor:
             volume,
             backend=opened.backend,
             memory=memory,
-            wanted=Wanted(contiguous=settings.contiguous),
+            wanted=Wanted(
+                contiguous=settings.contiguous,
+                within=settings.within_bone,
+                surface=settings.surface,
+            ),
             reporter=reporter,
             looks=KeptLooks(Path(scan)),
         )
