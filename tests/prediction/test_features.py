@@ -103,11 +103,11 @@ WANTS = replace(SPEC, feature_px=(4.0, 16.0))
 VOLUME = scan(plates(10), noise=0.05)
 
 
-def test_thick_bone_is_reduced_to_the_middle_of_the_range() -> None:
+def test_thick_bone_is_reduced_to_the_end_of_the_range() -> None:
     choice = choose_scale(VOLUME, WANTS, replace(PLAIN, thickness_px=24.0))
     assert choice is not None
-    assert choice.factor == 3.0  # 24 px become √(4 · 16) = 8
-    assert "24.0 pixels thick on average, so the slices are reduced 3.00 times" in choice.why
+    assert choice.factor == 1.5  # 24 px become 16
+    assert "24.0 pixels thick on average, so the slices are reduced 1.50 times" in choice.why
 
 
 @pytest.mark.parametrize("thickness", [4.0, 9.0, 16.0, None])

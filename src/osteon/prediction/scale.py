@@ -116,9 +116,9 @@ def choose_scale(
 ) -> ScaleChoice | None:
     """Choose the scale that a scan is seen at by a model of a thickness in pixels.
 
-    Bone thicker than the model was fitted to is reduced to the geometric middle of its range. Bone
-    that is thinner is warned of, and enlarged to the thinnest only if that is asked for: there is
-    no more to be seen in it.
+    Bone thicker than the model was fitted to is reduced to the thickest of its range, and no more:
+    canals would be lost. Bone that is thinner is warned of, and enlarged to the thinnest only if
+    that is asked for: there is no more to be seen in it.
 
     Args:
         volume: The scan.
@@ -137,7 +137,7 @@ def choose_scale(
         return ScaleChoice(1.0, None, "hardly any bone was seen, so the scan stays as it is")
     seen = f"bone is {thickness:.1f} pixels thick on average"
     if thickness > high:
-        factor = min(MOST, thickness / math.sqrt(low * high))
+        factor = min(MOST, thickness / high)
         return ScaleChoice(
             factor, thickness, f"{seen}, so the slices are reduced {factor:.2f} times"
         )
