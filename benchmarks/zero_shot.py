@@ -3,12 +3,14 @@
     python benchmarks/zero_shot.py develop --data DIR --model FILE [FILE ...]
     python benchmarks/zero_shot.py score --data DIR --model FILE [FILE ...] --log FILE.csv
     python benchmarks/zero_shot.py robust --data DIR --model FILE
+    python benchmarks/zero_shot.py picture --data DIR --model FILE --out FILE.png
 
 DIR holds ``vertebra`` and ``bone-qim3d``. ``develop`` looks at S1 to S4 of the vertebrae alone,
 which may be looked at; ``score`` at S5, S6 and bone-qim3d, which nothing may be chosen by: it
 writes a line for every figure into the log, so that it can be counted how often they were looked
-at. ``robust`` crops, pads and re-windows S1: how many labels stay equal. IoU is over a series,
-then the mean over series.
+at. ``robust`` crops, pads and re-windows S1: how many labels stay equal. ``picture`` draws a slice
+of S1 and of S4: scan, reference, labels, and where they differ. IoU is over a series, then the
+mean over series.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ import classical
 import degrade
 from osteon import workflows
 from osteon.formats import open_volume
+from osteon.labels import IGNORE
 from osteon.settings import PredictSettings, load_settings
 from osteon.simulation.degrade import lower_contrast
 
@@ -42,6 +45,8 @@ KINDS: dict[str, Callable[[Array, int], Array]] = {
 }
 #: Pixels cut off and added on each side.
 MARGIN = 96
+#: Series of which a slice is drawn.
+PICTURED = ("S1_INT_AP", "S4_LES_AP")
 
 
 @dataclass(frozen=True)
@@ -196,16 +201,49 @@ def robust(data: Path, model: str) -> str:
     return "\n".join(out)
 
 
+def picture(data: Path, model: str, target: Path) -> None:
+    """Draw the fourth slice of two series: scan, reference, labels, where they differ."""
+    from PIL import Image, ImageDraw
+
+    from osteon.labels import BONE_PORES
+    from osteon.reports import slice_overlay, slice_picture
+
+    rows, width = [], 420
+    for scan in (s for s in scans(data, "develop") if s.name in PICTURED):
+        image, truth = scan.image[3], scan.labels[3]
+        found = predicted(scan.image, model, contiguous=False)[3]
+        panels = [slice_picture(image)]
+        panels += [slice_overlay(image, labels, scheme=BONE_PORES) for labels in (truth, found)]
+        height = round(image.shape[0] * width / image.shape[1])
+        small = [np.array(Image.fromarray(p).resize((width, height))) for p in (*panels, panels[0])]
+        differ = ((found != truth) & (truth != IGNORE)).astype(np.float32)
+        share = np.asarray(Image.fromarray(differ).resize((width, height), Image.Resampling.BOX))
+        small[-1][share > 0.3] = (230, 51, 153)
+        rows.append(np.hstack(small))
+    whole = Image.fromarray(np.vstack(rows))
+    canvas = Image.new("RGB", (whole.width, whole.height + 28), "white")
+    canvas.paste(whole, (0, 28))
+    for column, title in enumerate(("scan", "reference", "bone-pores", "where they differ")):
+        ImageDraw.Draw(canvas).text((column * width + 8, 4), title, fill="black", font_size=18)
+    canvas.quantize(255, Image.Quantize.MAXCOVERAGE).save(target, optimize=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("task", choices=["develop", "score", "robust"])
+    parser.add_argument("task", choices=["develop", "score", "robust", "picture"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", nargs="+", required=True)
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--log", type=Path)
+    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.task == "score" and args.log is None:
         parser.error("score needs --log FILE.csv")
+    if args.task == "picture":
+        if args.out is None:
+            parser.error("picture needs --out FILE.png")
+        picture(args.data, args.model[0], args.out)
+        return
     if args.task == "robust":
         print(robust(args.data, args.model[0]))
         return
