@@ -22,6 +22,7 @@ def test_the_shipped_model_is_gone_on_with_as_its_card_says() -> None:
         assert getattr(settings.network, name) == getattr(card.network, name)
     assert settings.normalisation == card.normalisation
     assert settings.training.max_minutes == 30
+    assert settings.surface == "half-maximum"  # of the shipped model, whose labels are reviewed
     spec = load_model(find_model("bone-pores")).spec
     assert patch_spec(settings, classes=3) == spec.network
     # No weight is left out: the network is the same one.

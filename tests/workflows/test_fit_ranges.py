@@ -9,12 +9,14 @@ import pytest
 import tifffile
 
 from osteon.datasets import Manifest
+from osteon.errors import UsageError
 from osteon.events import Reporter
 from osteon.intensity.quantiles import LEVELS
+from osteon.model_file import HALF_MAXIMUM
 from osteon.settings import FitSettings, load_settings
 from osteon.training import FitFolder
 from osteon.workflows.fit_data import Prepared, complete, examine, open_data
-from osteon.workflows.fitting import _model_spec
+from osteon.workflows.fitting import _model_spec, fit
 
 from .processes import write_dataset
 
@@ -77,3 +79,31 @@ def test_only_scans_that_are_learned_from_count_and_simulated_slices_are_not_kno
     )
     spec = _model_spec(data, mixed, FitFolder(tmp_path / "run"))
     assert spec.ranges.intensities is None
+
+
+@pytest.mark.parametrize(("asked", "expected"), [("network", None), ("half-maximum", HALF_MAXIMUM)])
+def test_a_model_remembers_the_surface_that_was_asked_for(
+    asked: str, expected: str | None, tmp_path: Path
+) -> None:
+    dataset = write_dataset(tmp_path)
+    overrides = [*SMALL, "validation.method=none", f"surface={asked}"]
+    settings = load_settings(FitSettings, overrides=overrides)
+    spec = _model_spec(prepared(dataset, settings), settings, FitFolder(tmp_path / "run"))
+    assert spec.surface == expected
+    assert load_settings(FitSettings, overrides=overrides[:-1]).surface == "network"
+
+
+def test_there_must_be_bone_whose_surface_is_moved(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path)
+    text = dataset.read_text(encoding="utf-8").replace('"bone"', '"tooth"')
+    dataset.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"no class 'bone'.*tooth"):
+        fit(
+            dataset,
+            out=tmp_path / "run",
+            settings=load_settings(
+                FitSettings,
+                overrides=[*SMALL, "validation.method=none", "surface=half-maximum"],
+            ),
+        )
+    assert not (tmp_path / "run" / "run.json").exists()

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.errors import UsageError
+from osteon.labels import LabelScheme
 from osteon.model_file import HALF_MAXIMUM, ModelSpec
 from osteon.prediction.scale import Slabs
 from osteon.resampling import ResampledVolume
@@ -178,16 +179,29 @@ def surface_of(spec: ModelSpec, seen: Volume, *, asked: str = "auto") -> Surface
     chosen = spec.surface if asked == "auto" else asked
     if chosen != HALF_MAXIMUM:
         return None
-    if BONE not in spec.labels.names:
-        raise UsageError(
-            f"the model '{spec.name}' has no class '{BONE}', whose surface could be moved",
-            where=f"surface={HALF_MAXIMUM}",
-            mend="leave it out, or set surface=network",
-        )
-    bone = spec.labels.value(BONE)
+    bone = bone_of(spec.labels)
     others = tuple(c.value for c in spec.labels.classes if c.value != bone)
     factors = seen.factors[1:] if isinstance(seen, ResampledVolume) else (1.0,)
     return Surface(bone, others, math.prod(factors) ** (1 / len(factors)))
+
+
+def bone_of(labels: LabelScheme) -> int:
+    """Return the label whose surface is moved.
+
+    Args:
+        labels: The classes.
+
+    Raises:
+        UsageError: If there is no bone.
+    """
+    if BONE not in labels.names:
+        raise UsageError(
+            f"there is no class '{BONE}' whose surface could be moved, but "
+            + ", ".join(labels.names),
+            where=f"surface={HALF_MAXIMUM}",
+            mend="leave it out, or set surface=network",
+        )
+    return labels.value(BONE)
 
 
 def with_surface(slabs: Slabs, volume: Volume, surface: Surface) -> Slabs:

@@ -47,6 +47,12 @@ class FitSettings(Settings):
         "alone); the model remembers it. None: scans stay as they are.",
         gt=0,
     )
+    surface: Literal["network", "half-maximum"] = Field(
+        "network",
+        description="Where predictions of the fitted model put the surface of bone. network: where "
+        "it learned it from your labels; half-maximum: within two pixels of there, where grey "
+        "values are half-way (as bone-pores does). Figures of the fit are without it.",
+    )
     network: NetworkSettings = NetworkSettings()
     patches: PatchSettings = PatchSettings()
     simulation: SimulationSettings = SimulationSettings()

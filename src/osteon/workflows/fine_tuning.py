@@ -42,6 +42,8 @@ def fine_tune_settings(model: str | Path | None = None, *, minutes: float = 10.0
         {
             "mode": spec.mode,
             "voxel_size": spec.voxel_size_um,
+            # What is reviewed was mostly labelled by that model, with its surface.
+            "surface": spec.surface or "network",
             "network": _network(spec, file),
             "patches": _patches(spec),
             "normalisation": {"recipe": spec.recipe},

@@ -13,8 +13,16 @@ from osteon.datasets import Part, Split
 from osteon.errors import InputError
 from osteon.events import Reporter
 from osteon.intensity import GreyRange, load_recipe
-from osteon.model_file import Model, ModelSpec, TrainingRanges, check_start, save_model
+from osteon.model_file import (
+    HALF_MAXIMUM,
+    Model,
+    ModelSpec,
+    TrainingRanges,
+    check_start,
+    save_model,
+)
 from osteon.networks import ContextSpec
+from osteon.prediction.surface import bone_of
 from osteon.resampling import resampled_axes
 from osteon.settings import FitSettings
 from osteon.settings.base import SCHEMA as SETTINGS_SCHEMA
@@ -351,6 +359,9 @@ def _model_spec(prepared: Prepared, settings: FitSettings, folder: FitFolder) ->
     sizes = [size for size in found if size is not None]
     grey = [q for pair in used if (q := prepared.quantiles[pair.name]) is not None]
     network, patches = network_spec(prepared, settings), settings.patches
+    moved = settings.surface == HALF_MAXIMUM
+    if moved:
+        bone_of(labels)
     plane = (patches.size, patches.size)
     return ModelSpec(
         name=folder.path.absolute().name,
@@ -368,6 +379,7 @@ def _model_spec(prepared: Prepared, settings: FitSettings, folder: FitFolder) ->
             GreyRange.of(grey) if grey and not settings.simulation.items else None,
         ),
         context=ContextSpec() if settings.network.context else None,
+        surface=HALF_MAXIMUM if moved else None,
         provenance={
             "made": now(),
             **provenance(prepared, settings),
