@@ -329,4 +329,4 @@ def test_thin_bone_is_enlarged_only_if_asked() -> None:
     assert "enlarged 1.60 times" in choice.why
     thick = choose_scale(volume, wants, replace(seen, thickness_px=24.0), enlarge=True)
     assert thick is not None
-    assert thick.factor == 3.0
+    assert thick.factor == 1.5
