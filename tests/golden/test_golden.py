@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -34,6 +35,13 @@ SCHEMA2 = HERE / "schema2"  # of the model file alone
 SCHEMA3 = HERE / "schema3"  # likewise
 SCHEMA4 = HERE / "schema4"  # likewise
 MOST_BYTES = 300_000
+
+
+def description_in(path: Path) -> dict[str, Any]:
+    """The description of a model file as it is stored, not migrated."""
+    with safe_open(path, framework="pt") as file:
+        found: dict[str, Any] = json.loads(file.metadata()["osteon"])
+    return found
 
 
 def test_the_archive_stays_small() -> None:
@@ -79,8 +87,7 @@ def test_model_of_schema_2() -> None:
     assert spec.ranges == TrainingRanges((9.0, 18.5), ("int16",))
     assert spec.provenance == {"best": {"epoch": 3, "val_mean_iou": None}, "note": "Größe 1e-7"}
     # Written out, so that digests and contents are not only consistent with each other.
-    with safe_open(SCHEMA2 / "model.safetensors", framework="pt") as file:
-        described = json.loads(file.metadata()["osteon"])
+    described = description_in(SCHEMA2 / "model.safetensors")
     assert described["description_sha256"] == (
         "2d8a6de26471c419270243a9408a0f42d757a1c1a70cbe85d08e3642c07643ac"
     )
@@ -105,8 +112,7 @@ def test_model_of_schema_3() -> None:
     assert spec.surface is None
     assert spec.provenance == {"note": "simulated", "best": {"epoch": 2, "val_mean_iou": 0.91}}
     # Written out, so that digests and contents are not only consistent with each other.
-    with safe_open(SCHEMA3 / "model.safetensors", framework="pt") as file:
-        described = json.loads(file.metadata()["osteon"])
+    described = description_in(SCHEMA3 / "model.safetensors")
     assert described["weights_stored_as"] == "half precision"
     assert described["description_sha256"] == (
         "79ddaa991f4d229d6e9f9a5e513278248a9032db9386e9ef97535fa93b445757"
@@ -128,8 +134,7 @@ def test_model_of_schema_4() -> None:
     assert (spec.context, spec.feature_px) == (ContextSpec(256), (2.0, 24.0))
     assert spec.surface == HALF_MAXIMUM
     # Written out, so that digests and contents are not only consistent with each other.
-    with safe_open(SCHEMA4 / "model.safetensors", framework="pt") as file:
-        described = json.loads(file.metadata()["osteon"])
+    described = description_in(SCHEMA4 / "model.safetensors")
     assert described["description_sha256"] == (
         "17f32a359f5367444e62e240492823245bd32546acbe6d278336b80c46ea7e6f"
     )

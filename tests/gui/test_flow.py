@@ -15,7 +15,7 @@ from osteon.datasets import Manifest
 from osteon.formats import open_volume
 from osteon.settings import FitSettings, load_settings
 
-from .common import PATIENCE_MS, put, wait_for
+from .common import PATIENCE_MS, fit_widget, put, wait_for
 
 
 @pytest.fixture
@@ -249,15 +249,7 @@ def test_fine_tune_and_see_the_change(
 def test_a_fit_is_stopped_and_gone_on_with(
     viewer: Any, qtbot: Any, scan: Path, mask: Path, tmp_path: Path
 ) -> None:
-    from osteon.napari.fitting import FitWidget
-
-    put(viewer, scan)
-    put(viewer, mask)
-    widget = FitWidget(viewer)
-    qtbot.addWidget(widget)
-    widget.session.choose_folder(tmp_path / "work")
-    widget.add_pair()
-    widget.use_pairs()
+    widget = fit_widget(viewer, qtbot, scan=scan, mask=mask, work=tmp_path / "work")
     for name, value in {"patches.size": 96, "training.batch_size": 2, "training.epochs": 200,
                         "training.workers": "0", "validation.method": "none",
                         "training.precision": "fp32"}.items():  # fmt: skip

@@ -14,7 +14,7 @@ pytest.importorskip("pytestqt", reason="the window is tested by pytest-qt")
 from osteon.errors import OsteonWarning, warn
 from osteon.events import Reporter
 
-from .common import PATIENCE_MS, put, wait_for
+from .common import PATIENCE_MS, evaluate_widget, fit_widget, put, wait_for
 
 
 def test_work_tells_warnings_each_time_and_not_on_the_console(
@@ -109,7 +109,6 @@ def test_an_evaluation_tells_that_voxel_sizes_differ(
 ) -> None:
     from osteon.formats import open_writer
     from osteon.labels import BONE_PORES
-    from osteon.napari.evaluating import EvaluateWidget
     from osteon.volume import ArrayVolume, Geometry
 
     other = tmp_path / "found.nrrd"
@@ -117,12 +116,7 @@ def test_an_evaluation_tells_that_voxel_sizes_differ(
     with open_writer(other, like=volume, labels=BONE_PORES) as writer:
         writer.write(0, bone[1])
     truth, found = put(viewer, mask), put(viewer, other)
-    widget = EvaluateWidget(viewer)
-    qtbot.addWidget(widget)
-    widget.session.choose_folder(tmp_path / "work")
-    widget.truth.choose(truth)
-    widget.labels.choose(found)
-    widget.only_overlap.setChecked(True)
+    widget = evaluate_widget(viewer, qtbot, truth=truth, found=found, work=tmp_path / "work")
     widget.evaluate()
     wait_for(qtbot, widget)
     assert "Note: Voxel sizes (z, y, x) differ" in widget.warned.text(), widget.said.text()
@@ -156,15 +150,7 @@ def test_a_measurement_tells_that_slices_are_missing(
 def test_a_check_of_data_tells_that_patches_are_larger_than_slices(
     viewer: Any, qtbot: Any, scan: Path, mask: Path, tmp_path: Path
 ) -> None:
-    from osteon.napari.fitting import FitWidget
-
-    put(viewer, scan)
-    put(viewer, mask)
-    widget = FitWidget(viewer)
-    qtbot.addWidget(widget)
-    widget.session.choose_folder(tmp_path / "work")
-    widget.add_pair()
-    widget.use_pairs()
+    widget = fit_widget(viewer, qtbot, scan=scan, mask=mask, work=tmp_path / "work")
     widget.form.field("patches.size").put(96)
     widget.check()
     qtbot.waitUntil(lambda: widget.check_button.isEnabled(), timeout=PATIENCE_MS)

@@ -17,7 +17,7 @@ pytest.importorskip("pytestqt", reason="the window is tested by pytest-qt")
 from osteon.errors import InputError
 from osteon.formats import open_volume
 
-from .common import put, wait_for
+from .common import evaluate_widget, put, wait_for
 
 
 def test_a_scan_lies_in_micrometres_and_is_read_slice_by_slice(
@@ -178,12 +178,7 @@ def test_evaluate_two_layers(viewer: Any, qtbot: Any, scan: Path, mask: Path, bo
     wrong = bone[1].copy()
     wrong[2, 20:40, 20:40] = 0
     found = viewer.add_labels(wrong, name="found")
-    widget = evaluating.EvaluateWidget(viewer)
-    qtbot.addWidget(widget)
-    widget.session.choose_folder(tmp_path / "work")
-    widget.truth.choose(truth)
-    widget.labels.choose(found)
-    widget.only_overlap.setChecked(True)
+    widget = evaluate_widget(viewer, qtbot, truth=truth, found=found, work=tmp_path / "work")
     widget.evaluate()
     wait_for(qtbot, widget)
     # The same by the public function, as the command line calls it.

@@ -17,6 +17,7 @@ from osteon.napari.closing import keep_from_closing
 from osteon.napari.form import SettingsForm
 from osteon.napari.layers import (
     KEY,
+    MAGENTA,
     check_same_shape,
     colours,
     file_of,
@@ -168,7 +169,7 @@ class EvaluateWidget(QWidget):
         if name in self.viewer.layers:
             self.viewer.layers.remove(name)
         keywords = labels_keywords(name, geometry_of(truth), scheme)
-        keywords["colormap"] = {**colours(scheme), 1: (0.9, 0.2, 0.6, 1.0)}
+        keywords["colormap"] = {**colours(scheme), 1: (*MAGENTA, 1.0)}
         keywords["opacity"] = 0.9
         keywords["metadata"][KEY]["derived"] = True
         hide_labels(self.viewer)

@@ -17,6 +17,8 @@ from osteon.volume import Geometry, Volume
 
 #: Where a layer's metadata keep what osteon knows of it.
 KEY = "osteon"
+#: Of what is to be seen over the colours of labels and the grey of a scan alike.
+MAGENTA = (0.9, 0.2, 0.6)
 #: Shares of the grey values of the middle slice between which it is shown, in per cent.
 _DARKEST, _BRIGHTEST = 0.5, 99.8
 #: Label volumes have few values; more mean a grey image.

@@ -14,6 +14,7 @@ from osteon.formats import open_pyramid, open_volume
 from osteon.labels import LabelScheme
 from osteon.napari.layers import (
     KEY,
+    MAGENTA,
     check_same_shape,
     file_of,
     geometry_of,
@@ -30,8 +31,6 @@ from osteon.workflows.naming import scan_name
 _SLICES = 16
 #: Uncertainty of 1 as it is shown, and what does not show yet: all surfaces are a little uncertain.
 FULL, _SURE = 255, 64
-#: Of uncertainty: over the colours of labels and the grey of a scan alike.
-_MAGENTA = (0.9, 0.2, 0.6)
 
 
 def labels_layer(
@@ -191,7 +190,7 @@ def _add_uncertainty(
 ) -> Any:
     from napari.utils import Colormap
 
-    seen_through = Colormap([(*_MAGENTA, 0.0), (*_MAGENTA, 1.0)], name="osteon uncertainty")
+    seen_through = Colormap([(*MAGENTA, 0.0), (*MAGENTA, 1.0)], name="osteon uncertainty")
     return viewer.add_image(
         data, name=name, colormap=seen_through, blending="translucent_no_depth",
         contrast_limits=(_SURE, FULL), multiscale=multiscale, **scale_of(geometry),

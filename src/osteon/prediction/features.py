@@ -99,8 +99,9 @@ def look(volume: Volume, known: Statistics) -> Features:
         bone += int(above.sum())
         metal += int((_unclipped(raw[0], stats) > METAL).sum())
         if stats.strength:
-            found.append(thicknesses(above))
-            gap = max(gap, widest_gap(above))
+            cleaned = _cleaned(above)
+            found.append(_thicknesses(cleaned))
+            gap = max(gap, _gap(cleaned))
     return Features(
         thickness_px=mean_thickness(found),
         bone_share=bone / pixels,
@@ -119,7 +120,7 @@ def thicknesses(bone: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     Returns:
         The thickness at each, in pixels.
     """
-    return 2 * _depths(bone) - BEYOND
+    return _thicknesses(_cleaned(bone))
 
 
 def widest_gap(bone: npt.NDArray[np.bool_]) -> float:
@@ -131,11 +132,7 @@ def widest_gap(bone: npt.NDArray[np.bool_]) -> float:
     Returns:
         Its diameter over the shorter side of the slice; infinite where there is no bone.
     """
-    cleaned = ~_without_specks(~_without_specks(bone))
-    if not cleaned.any():
-        return math.inf
-    distances = ndimage.distance_transform_edt(~cleaned)
-    return float(2 * distances.max() / min(bone.shape))
+    return _gap(_cleaned(bone))
 
 
 def mean_thickness(slices: Sequence[npt.NDArray[np.float64]]) -> float | None:
@@ -151,9 +148,24 @@ def mean_thickness(slices: Sequence[npt.NDArray[np.float64]]) -> float | None:
     return float(found.mean()) if found.size >= FEWEST else None
 
 
-def _depths(bone: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _cleaned(bone: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Bone without specks, in it and beside it."""
+    return ~_without_specks(~_without_specks(bone))
+
+
+def _gap(cleaned: npt.NDArray[np.bool_]) -> float:
+    if not cleaned.any():
+        return math.inf
+    distances = ndimage.distance_transform_edt(~cleaned)
+    return float(2 * distances.max() / min(cleaned.shape))
+
+
+def _thicknesses(cleaned: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    return 2 * _depths(cleaned) - BEYOND
+
+
+def _depths(cleaned: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Distances from the mid-lines to the nearest pixel outside; bone goes on at the borders."""
-    cleaned = ~_without_specks(~_without_specks(bone))
     if cleaned.all():
         return np.empty(0)
     line = skeletonize(cleaned)  # type: ignore[no-untyped-call]

@@ -92,6 +92,19 @@ class Surface:
             found[first:last] = strip[first - start : last - start]
         return found
 
+    def moved_in(self, volume: Volume, z: int, labels: Labels) -> Labels:
+        """Move the surface of bone in a slice of a scan, which is read for it.
+
+        Args:
+            volume: The scan, on the grid of the labels.
+            z: The slice.
+            labels: Its labels (y, x).
+
+        Returns:
+            New labels; see :meth:`moved`.
+        """
+        return self.moved(volume.read(slice(z, z + 1))[0], labels)
+
     def memory(self, shape: tuple[int, ...]) -> int:
         """Return the bytes that a slice takes while its surface is moved.
 
@@ -220,7 +233,7 @@ def with_surface(slabs: Slabs, volume: Volume, surface: Surface) -> Slabs:
     def moved(z: int, slab: Array) -> tuple[int, Array]:
         for i, plane in enumerate(slab):
             labels = plane if slab.ndim == 3 else plane[0]
-            labels[...] = surface.moved(volume.read(slice(z + i, z + i + 1))[0], labels)
+            labels[...] = surface.moved_in(volume, z + i, labels)
         return z, slab
 
     with (

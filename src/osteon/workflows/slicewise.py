@@ -180,8 +180,8 @@ class SlicePredictor:
                 for i, plane in enumerate(slab):
                     one = _labelled(first + i, plane)
                     if uncertainty and job.surface is not None:
-                        image = job.volume.read(slice(one.z, one.z + 1))[0]
-                        one = replace(one, labels=job.surface.moved(image, one.labels))
+                        moved = job.surface.moved_in(job.volume, one.z, one.labels)
+                        one = replace(one, labels=moved)
                     yield one
 
     def _kept(
