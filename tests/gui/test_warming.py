@@ -30,6 +30,14 @@ def test_a_preview_finds_the_model_ready(
     from osteon.napari.predictors import Predictors
     from osteon.workflows import slicewise
 
+    ran: list[slice] = []
+    run = slicewise.SlicePredictor.run
+
+    def counted(self: Any, part: slice, **more: Any) -> Any:
+        ran.append(part)
+        return run(self, part, **more)
+
+    monkeypatch.setattr(slicewise.SlicePredictor, "run", counted)
     put(viewer, scan)
     widget = PredictWidget(viewer)
     qtbot.addWidget(widget)
@@ -42,6 +50,8 @@ def test_a_preview_finds_the_model_ready(
     kept = Predictors.of(widget.session)._kept
     qtbot.waitUntil(lambda: bool(kept or Predictors.of(widget.session)._kept), timeout=PATIENCE_MS)
     qtbot.waitUntil(lambda: not widget.warming.running, timeout=PATIENCE_MS)
+
+    assert ran == [slice(0, 1)]  # the network has run once, on one slice
 
     def late(*args: Any, **more: Any) -> None:
         raise AssertionError("this should have been ready")
@@ -117,16 +127,19 @@ if "ready" in sys.argv:
     load_drawing()
 compiled.clear()
 before = set(sys.modules)
+from vispy.visuals.line.dash_atlas import _make_pattern
+patterns = _make_pattern.cache_info().misses
 viewer.add_labels(np.zeros_like(grey), **labels_keywords("labels", Geometry(), BONE_PORES))
 heavy = {"pandas", "numba.typed.typeddict"} & (set(sys.modules) - before)
-print("compiled", len(compiled), "loaded", sorted(heavy))
+computed = _make_pattern.cache_info().misses - patterns
+print("compiled", len(compiled), "computed", computed, "loaded", sorted(heavy))
 viewer.close()
 """
 
 
 @pytest.mark.parametrize(
     ("ready", "said"),
-    [("ready", "compiled 0 loaded []"), ("", "'pandas']")],
+    [("ready", "compiled 0 computed 0 loaded []"), ("", "'pandas']")],
 )
 def test_a_first_labels_layer_compiles_and_loads_nothing_once_that_is_made_ready(
     screen: None, ready: str, said: str

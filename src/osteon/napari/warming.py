@@ -20,7 +20,7 @@ WAIT_MS = 500
 
 
 class Warming(QObject):
-    """Loads PyTorch and what draws labels, reads the model, looks at the scan: in the background.
+    """Loads PyTorch and what draws labels, looks at the scan, labels a slice: in the background.
 
     It begins when the mouse or the keyboard comes to the widget: who only leafs through a scan does
     not pay for it (PyTorch takes a GiB). After that it begins again when :meth:`again` says that a
@@ -105,6 +105,8 @@ def _make_ready(session: Session, request: Request | None, stop: StopToken) -> N
         load_drawing()
         if request is not None and not stop.requested:
             reporter = Reporter(heed, stop)
-            Predictors.of(session).get(request, alone=True, reporter=reporter)
+            predictor = Predictors.of(session).get(request, alone=True, reporter=reporter)
+            # A network's first run takes up to twice as long as those after it.
+            list(predictor.run(slice(0, 1), reporter=reporter))
     except Exception:
         return  # it is tried again, and told, when a button needs it
