@@ -30,6 +30,7 @@ from osteon import workflows
 from osteon.datasets import Manifest
 from osteon.events import Event, Reporter
 from osteon.settings import FitSettings, load_settings
+from panels import save_panels
 
 FITTED, HELD_OUT = ("S1", "S2", "S3", "S4", "S5"), "S6"
 #: What all variants share: few patches, so small batches and a warm-up; see docs/results.md.
@@ -233,8 +234,6 @@ def score(data: Path, work: Path, runs: Sequence[Path], report: Path | None) -> 
 
 def picture(data: Path, work: Path, run: Path, target: Path) -> None:
     """Draw one slice of S6, clean and noisy: scan, truth, network, threshold."""
-    from PIL import Image, ImageDraw
-
     from osteon.formats import open_volume
     from osteon.labels import BONE_PORES
     from osteon.reports import slice_overlay, slice_picture
@@ -254,15 +253,8 @@ def picture(data: Path, work: Path, run: Path, target: Path) -> None:
             slice_overlay(worse[number], labels, scheme=BONE_PORES)
             for labels in (truth[number], found, otsu)
         ]
-        rows.append(np.hstack([panel[::2, ::2] for panel in panels]))
-    image = Image.fromarray(np.vstack(rows))
-    canvas = Image.new("RGB", (image.width, image.height + 24), "white")
-    canvas.paste(image, (0, 24))
-    width = image.width // 4
-    for column, title in enumerate(("scan", "truth", "network", "three-class Otsu")):
-        ImageDraw.Draw(canvas).text((column * width + 6, 6), title, fill="black")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    canvas.save(target, optimize=True)
+        rows.append([panel[::2, ::2] for panel in panels])
+    save_panels(rows, ("scan", "truth", "network", "three-class Otsu"), target)
 
 
 def main() -> None:

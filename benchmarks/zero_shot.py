@@ -37,6 +37,7 @@ from osteon.formats import open_volume
 from osteon.labels import IGNORE
 from osteon.settings import PredictSettings, load_settings
 from osteon.simulation.degrade import lower_contrast
+from panels import save_panels
 
 Array = npt.NDArray[Any]
 KINDS: dict[str, Callable[[Array, int], Array]] = {
@@ -203,7 +204,7 @@ def robust(data: Path, model: str) -> str:
 
 def picture(data: Path, model: str, target: Path) -> None:
     """Draw the fourth slice of two series: scan, reference, labels, where they differ."""
-    from PIL import Image, ImageDraw
+    from PIL import Image
 
     from osteon.labels import BONE_PORES
     from osteon.reports import slice_overlay, slice_picture
@@ -219,13 +220,8 @@ def picture(data: Path, model: str, target: Path) -> None:
         differ = ((found != truth) & (truth != IGNORE)).astype(np.float32)
         share = np.asarray(Image.fromarray(differ).resize((width, height), Image.Resampling.BOX))
         small[-1][share > 0.3] = (230, 51, 153)
-        rows.append(np.hstack(small))
-    whole = Image.fromarray(np.vstack(rows))
-    canvas = Image.new("RGB", (whole.width, whole.height + 28), "white")
-    canvas.paste(whole, (0, 28))
-    for column, title in enumerate(("scan", "reference", "bone-pores", "where they differ")):
-        ImageDraw.Draw(canvas).text((column * width + 8, 4), title, fill="black", font_size=18)
-    canvas.quantize(255, Image.Quantize.MAXCOVERAGE).save(target, optimize=True)
+        rows.append(small)
+    save_panels(rows, ("scan", "reference", "bone-pores", "where they differ"), target)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from osteon.errors import UsageError
 from osteon.events import Reporter, StopToken
 from osteon.formats import open_volume, open_writer
 from osteon.intensity import statistics
+from osteon.model_file import Model, TrainingRanges, load_model, save_model
 from osteon.prediction import PredictionStopped, looking, work_area
 from osteon.prediction.features import look
 from osteon.settings import PredictSettings
+from osteon.tables.shipped import find_model
 from osteon.volume import ArrayVolume, Geometry
 from osteon.workflows.looks_kept import KeptLooks
 from osteon.workflows.slicewise import SlicePredictor, normalised_entropy, spread_slices
@@ -62,6 +65,23 @@ def test_a_slice_has_the_labels_of_the_whole_scan(scan: Path, tmp_path: Path) ->
     assert 0 <= doubt.min() < doubt.max() <= 1
     with pytest.raises(UsageError, match="no slices 3 to 4 in a scan of 4"):
         list(predictor.run(slice(3, 5)))
+
+
+def test_a_slice_is_resampled_as_the_whole_scan(scan: Path, tmp_path: Path) -> None:
+    shipped = load_model(find_model("bone-pores"))
+    ranges = TrainingRanges((60.0, 60.0))
+    spec = replace(shipped.spec, feature_px=None, ranges=ranges)
+    save_model(tmp_path / "model.safetensors", Model(spec, shipped.weights))
+    words: dict[str, Any] = {
+        "model": tmp_path / "model.safetensors",
+        "settings": SETTINGS.model_copy(update={"resample": True}),
+    }
+    [run] = osteon.predict([scan], out=tmp_path / "labels.npy", **words)
+    assert run.predicted is not None
+    assert run.predicted.resampled == (4, 53, 53)  # from voxels of 20 µm
+    whole = open_volume(tmp_path / "labels.npy").read(slice(None))
+    [found] = SlicePredictor(scan, **words).run(slice(1, 2))
+    np.testing.assert_array_equal(found.labels, whole[1])
 
 
 def test_what_was_stopped_is_gone_on_with(

@@ -23,6 +23,7 @@ from osteon.settings import PredictSettings
 from osteon.workflows.looks_kept import KeptLooks
 from osteon.workflows.opening import open_models, sized
 from osteon.workflows.predicting_backend import open_picked
+from osteon.workflows.predicting_beside import wanted_of
 from osteon.workflows.predicting_kept import identity
 
 
@@ -98,10 +99,9 @@ class SlicePredictor:
             volume,
             backend=opened.backend,
             memory=memory,
-            wanted=Wanted(
-                contiguous=settings.contiguous,
-                within=settings.within_bone,
-                surface=settings.surface,
+            # Of single slices: labels, seen along z; uncertainty is asked for with them.
+            wanted=replace(
+                wanted_of(settings), probabilities=False, uncertainty=False, axes=1, skip_air=False
             ),
             reporter=reporter,
             looks=KeptLooks(Path(scan)),
