@@ -60,6 +60,8 @@ def test_it_labels_a_shaft(situations: ModuleType) -> None:
 
 #: What the model cannot do yet; strict, so that one that can is noticed here.
 _NOT_YET = pytest.mark.xfail(strict=True, reason="docs/bone-pores.md: where it fails")
+#: The same, where it takes minutes: `benchmarks/situations.py` tells.
+_LONG = pytest.mark.xfail(run=False, reason="docs/bone-pores.md: where it fails")
 #: Half a resolution is judged a little below what is wanted.
 REACHED = {"1/2 of the resolution": 0.8}
 
@@ -73,7 +75,8 @@ REACHED = {"1/2 of the resolution": 0.8}
         "media",
         "coarser",
         "none",
-        *(pytest.param(name, marks=_NOT_YET) for name in ("six", "canal", "cut")),
+        *(pytest.param(name, marks=_NOT_YET) for name in ("six", "cut")),
+        pytest.param("canal", marks=_LONG),
     ],
 )
 def test_nothing_confuses_it(situations: ModuleType, name: str) -> None:

@@ -37,6 +37,7 @@ BLOCKS = (
     "network.encoder=resnet10",
     "network.decoder_channels=[8,8,8,8,8]",
     "training.batch_size=2",
+    "training.epochs=1",
 )
 #: Name → settings, and what `model show` says of the model.
 WAYS = {
