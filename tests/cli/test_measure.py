@@ -88,6 +88,6 @@ def test_slices_without_a_voxel_size_are_measured_in_voxels(tmp_path: Path) -> N
     ran = call("measure", "--labels", folder, *remap)
     assert ran.code == 0, ran.err
     assert "the voxel size is unknown" in ran.out
-    assert "voxel3" in ran.out
+    assert "voxel³" in ran.out
     sized = call("measure", "--labels", folder, *remap, "--voxel-size", 20, "--json").json
     assert sized["bones"][0]["measures"]["ct-th"]["unit"] == "um"

@@ -240,7 +240,7 @@ def _number(value: float) -> str:
 def _measures(bones: Any) -> tuple[list[str], list[list[str]]]:
     """The measures as a table: a row a measure, a column a bone."""
     from osteon.morphometry import NOT_RESOLVED
-    from osteon.tables.measures import MEASURES
+    from osteon.tables.measures import MEASURES, unit_text
 
     heads = ["measure", "unit", *(f"bone {b.bone}" if b.bone else "all" for b in bones)]
     rows = []
@@ -251,7 +251,7 @@ def _measures(bones: Any) -> tuple[list[str], list[list[str]]]:
             none = "–" if figure.resolved else NOT_RESOLVED
             cells.append(none if figure.value is None else f"{figure.value:.4g}")
         term = str(MEASURES.row(name).capabilities["term"])
-        rows.append([term, "" if first.unit == "1" else first.unit, *cells])
+        rows.append([term, unit_text(first.unit), *cells])
     # What could not be measured is at the end, where nobody has to scroll past it.
     return heads, sorted(rows, key=lambda row: all(cell == "–" for cell in row[2:]))
 

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from osteon.reports.blocks import Block, Cell, Section, Table, Text, as_number, number
+from osteon.tables.measures import RAISED, unit_text
 
 Rows = Sequence[Mapping[str, object]]
 
-_UNITS = {"1": "", "um": "µm"}
-_RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 #: Numbers from the first on are written in full up to the second: voxels are counted.
 _FULL = (1e3, 1e9)
 _TEXT = [
@@ -39,8 +38,7 @@ def measure_sections(table: Rows) -> list[Section]:
     for scan in dict.fromkeys(str(r["scan"]) for r in table):
         lines: list[list[Cell | str]] = []
         for r in (r for r in table if r["scan"] == scan):
-            unit = str(r["unit"])
-            cells: list[Cell | str] = [str(r["measure"]), _unit(unit)]
+            cells: list[Cell | str] = [str(r["measure"]), unit_text(str(r["unit"]))]
             cells += [_figure(r["truth"]), _figure(r["labels"])]
             cells.append(number(r["error"], "+.1%"))
             if otsu:
@@ -52,13 +50,6 @@ def measure_sections(table: Rows) -> list[Section]:
     return [Section("Measures of bone", blocks)]
 
 
-def _unit(unit: str) -> str:
-    """Write a unit with its power raised: ``mm2`` as mm²."""
-    if unit in _UNITS:
-        return _UNITS[unit]
-    return unit[:-1] + unit[-1].translate(_RAISED) if unit[-1].isdigit() else unit
-
-
 def _figure(value: object) -> Cell:
     """Write a measure with four digits, and without a power of ten where people can do without."""
     size = abs(as_number(value))
@@ -68,4 +59,4 @@ def _figure(value: object) -> Cell:
     digits, power, exponent = cell.text.partition("e")
     if not power:
         return cell
-    return replace(cell, text=f"{digits} × 10{str(int(exponent)).translate(_RAISED)}")
+    return replace(cell, text=f"{digits} × 10{str(int(exponent)).translate(RAISED)}")

@@ -28,6 +28,20 @@ VOXEL_UNITS = {
     4: "voxel4",
 }
 
+#: Digits and minus → the same as superscripts, for ``str.translate``.
+RAISED = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
+
+
+def unit_text(unit: str) -> str:
+    """Write a unit of the tables for people: ``mm2`` as mm², ``um`` as µm, ``1`` as nothing.
+
+    Args:
+        unit: As in :data:`UNITS` and :data:`VOXEL_UNITS`, or any other.
+    """
+    if unit in ("1", "um"):
+        return {"1": "", "um": "µm"}[unit]
+    return unit[:-1] + unit[-1].translate(RAISED) if unit[-1].isdigit() else unit
+
 
 def _row(
     name: str,

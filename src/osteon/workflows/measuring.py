@@ -27,7 +27,7 @@ from osteon.morphometry import (
 )
 from osteon.morphometry import measure as measure_labels
 from osteon.settings import MeasureSettings
-from osteon.tables.measures import MEASURES
+from osteon.tables.measures import MEASURES, unit_text
 from osteon.volume import Geometry, Volume
 from osteon.workflows.methods import of_measures
 from osteon.workflows.record import check_folder, machine, versions
@@ -96,8 +96,7 @@ class MeasureRun:
         for name, first in self.bones[0].figures.items():
             term = str(MEASURES.row(name).capabilities["term"])
             cells = [_cell(bone, name) for bone in self.bones]
-            unit = "" if first.unit == "1" else first.unit
-            lines.append([term, unit, *cells])
+            lines.append([term, unit_text(first.unit), *cells])
         widths = [max(len(line[k]) for line in lines) for k in range(len(heads))]
         text = [
             "  ".join(
