@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +82,15 @@ def test_settings_and_mistakes(labels: Path, tmp_path: Path) -> None:
     refused(call("measure", "--labels", tmp_path / "femut.nrrd"), 3, "femur.nrrd")
     scan = write_slices(tmp_path / "scan", np.zeros((3, 4, 5), np.uint8))
     refused(call("measure", "--labels", labels, "--scan", scan), 3, "shape")
+
+
+def test_an_output_that_lacks_letters_gets_question_marks(labels: Path) -> None:
+    words = [sys.executable, "-m", "osteon", "measure", "--labels", labels, "--events", "none"]
+    ran = subprocess.run(
+        words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, text=True
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert re.search(r"Tt\.Ar +mm\? ", ran.stdout)
 
 
 def test_slices_without_a_voxel_size_are_measured_in_voxels(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from osteon import __version__
 from osteon.cli.cache import cache_app
 from osteon.cli.comparing import compare
 from osteon.cli.conforming import conform_app
-from osteon.cli.console import Console, Say, report_error
+from osteon.cli.console import Console, Say, forgive_encoding, report_error
 from osteon.cli.convert import model_convert as _model_convert  # noqa: F401 (registers itself)
 from osteon.cli.datasets import dataset_app
 from osteon.cli.evaluating import evaluate
@@ -283,6 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: The words after ``osteon``; None: those of this process.
     """
+    forgive_encoding()
     try:
         words = None if arguments is None else list(arguments)
         app(words, prog_name="osteon", standalone_mode=True)

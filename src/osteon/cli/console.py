@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import logging
 import math
@@ -23,6 +24,13 @@ from osteon.events import Event, Reporter
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
+
+
+def forgive_encoding() -> None:
+    """Print ``?`` for letters that the output lacks, as a pipe of Windows lacks mm⁴."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 class Say(StrEnum):
