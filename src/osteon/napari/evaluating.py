@@ -193,13 +193,15 @@ class EvaluateWidget(QWidget):
 
         def task(reporter: Reporter, give: Give) -> Shown:
             from osteon.workflows import MeasureOptions, measure
+            from osteon.workflows.measuring import NOT_KNOWN
 
             file = session.labels_file(layer, scan=scan)
             options = MeasureOptions(voxel_size=size)
             run = measure(file, out=out, settings=settings, options=options, reporter=reporter)
-            heads, rows = _measures(run.bones)
-            notes = dict.fromkeys(n for b in run.bones for n in (*b.notes, *b.said()))
-            return Shown(heads, rows, "\n".join([f"Tables: {out}", *notes]))
+            heads, rows = run.table()
+            # What could not be measured is at the end, where nobody has to scroll past it.
+            rows.sort(key=lambda row: all(cell == NOT_KNOWN for cell in row[2:]))
+            return Shown(heads, rows, "\n".join([f"Tables: {out}", *run.notes]))
 
         return task
 
@@ -235,25 +237,6 @@ class EvaluateWidget(QWidget):
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3f}"
-
-
-def _measures(bones: Any) -> tuple[list[str], list[list[str]]]:
-    """The measures as a table: a row a measure, a column a bone."""
-    from osteon.morphometry import NOT_RESOLVED
-    from osteon.tables.measures import MEASURES, unit_text
-
-    heads = ["measure", "unit", *(f"bone {b.bone}" if b.bone else "all" for b in bones)]
-    rows = []
-    for name, first in bones[0].figures.items():
-        cells = []
-        for bone in bones:
-            figure = bone.figures[name]
-            none = "–" if figure.resolved else NOT_RESOLVED
-            cells.append(none if figure.value is None else f"{figure.value:.4g}")
-        term = str(MEASURES.row(name).capabilities["term"])
-        rows.append([term, unit_text(first.unit), *cells])
-    # What could not be measured is at the end, where nobody has to scroll past it.
-    return heads, sorted(rows, key=lambda row: all(cell == "–" for cell in row[2:]))
 
 
 def _of_truth(scheme: LabelScheme) -> LabelScheme:

@@ -42,6 +42,8 @@ _TABLE, _SECTIONS, _RECORD, _METHODS, _COMPARTMENTS = (
 )
 #: Thickness maps, by the measure they are of.
 _MAPS = ("tb-th", "tb-sp", "ct-th")
+#: In a table, where there is no figure.
+NOT_KNOWN = "–"
 #: Memory above which it is said beforehand.
 _WORTH_SAYING = 2**30
 _SLICES_PER_BLOCK = 16
@@ -88,15 +90,28 @@ class MeasureRun:
             "files": [str(path) for path in self.files],
         }
 
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Return the heads and the lines of the measures as text, a line a measure."""
+        heads = ["measure", "unit", *(f"bone {b.bone}" if b.bone else "all" for b in self.bones)]
+        lines = [
+            [
+                str(MEASURES.row(name).capabilities["term"]),
+                unit_text(first.unit),
+                *(_cell(bone, name) for bone in self.bones),
+            ]
+            for name, first in self.bones[0].figures.items()
+        ]
+        return heads, lines
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be known of the measures, each once."""
+        return list(dict.fromkeys(n for b in self.bones for n in (*b.notes, *b.said())))
+
     def format_table(self) -> str:
         """Return the measures as text, one line a measure and a column a bone."""
-        heads = ["measure", "unit", *(f"bone {b.bone}" if b.bone else "all" for b in self.bones)]
-        notes = dict.fromkeys(n for b in self.bones for n in (*b.notes, *b.said()))
-        lines = [heads]
-        for name, first in self.bones[0].figures.items():
-            term = str(MEASURES.row(name).capabilities["term"])
-            cells = [_cell(bone, name) for bone in self.bones]
-            lines.append([term, unit_text(first.unit), *cells])
+        heads, rows = self.table()
+        lines = [heads, *rows]
         widths = [max(len(line[k]) for line in lines) for k in range(len(heads))]
         text = [
             "  ".join(
@@ -105,14 +120,14 @@ class MeasureRun:
             ).rstrip()
             for line in lines
         ]
-        return "\n".join([*text, *(f"note: {note}" for note in notes)])
+        return "\n".join([*text, *(f"note: {note}" for note in self.notes)])
 
 
 def _cell(bone: BoneMeasures, name: str) -> str:
     figure = bone.figures[name]
     if figure.value is not None:
         return f"{figure.value:.4g}"
-    return "–" if figure.resolved else NOT_RESOLVED
+    return NOT_KNOWN if figure.resolved else NOT_RESOLVED
 
 
 def measure(
