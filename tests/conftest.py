@@ -13,6 +13,7 @@ DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 APART = {"test_networks.py"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the marks once
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep the tests of a file in one process, for what they share is made once."""
     for item in items:
