@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -63,7 +64,7 @@ class OpenVinoBackend:
         settings: PredictSettings,
     ):
         ov = library()
-        kinds = _precisions(ov, settings)
+        kinds = _precisions(settings)
         network = loaded_network(spec, weights)
         self.bytes_per_pixel = math.ceil(WORKSPACE * counted_bytes(network, spec))
         self.graph = graph_of(onnx_of(network, spec))
@@ -106,7 +107,7 @@ class Compiled:
         if isinstance(settings.threads, int):
             options["INFERENCE_NUM_THREADS"] = settings.threads
         try:
-            self._compiled = library().Core().compile_model(graph, "CPU", options)
+            self._compiled = core().compile_model(graph, "CPU", options)
         except RuntimeError as error:
             raise unfit("OpenVINO", error) from error
         self._request: Any = None
@@ -150,6 +151,20 @@ def library() -> Any:
     return openvino
 
 
+@cache
+def core() -> Any:
+    """Return OpenVINO's ``Core``, one for the whole process, which is never given back.
+
+    Each one with a plugin puts a stack of its own in place for signals (Linux), and the one before
+    back at its end. Two that end in the order in which they began leave a stack that is no longer
+    there, and the next signal, such as Ctrl-C, ends the process (seen with openvino 2026.4.1).
+
+    Raises:
+        DependencyError: If OpenVINO is not installed.
+    """
+    return library().Core()
+
+
 def graph_of(onnx: bytes) -> Any:
     """Read a network into OpenVINO's own form.
 
@@ -162,11 +177,11 @@ def graph_of(onnx: bytes) -> Any:
     Raises:
         UsageError: If OpenVINO cannot read it.
     """
-    ov = library()
+    library()
     from openvino.passes import ConstantFolding, Manager
 
     try:
-        graph = ov.Core().read_model(onnx)
+        graph = core().read_model(onnx)
     except RuntimeError as error:
         raise unfit("OpenVINO", error) from error
     # The biases of an ONNX file are computed from shapes at run time; in int8 that comes out wrong
@@ -186,7 +201,7 @@ def version(ov: Any) -> str:
     return str(ov.__version__).split("-")[0]
 
 
-def _precisions(ov: Any, settings: PredictSettings) -> list[str]:
+def _precisions(settings: PredictSettings) -> list[str]:
     """The number formats that may be used, fp32 first."""
     if settings.device not in ("auto", "cpu"):
         raise UsageError(
@@ -194,7 +209,7 @@ def _precisions(ov: Any, settings: PredictSettings) -> list[str]:
             mend="choose --device cpu, or --backend torch",
         )
     can = ["fp32"]
-    if "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "BF16" in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         can.append("bf16")
     if settings.precision == "auto":
         return can

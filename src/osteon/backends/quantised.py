@@ -18,7 +18,14 @@ import torch
 
 from osteon.backends import Backend
 from osteon.backends.exporting import highest, loaded_network, onnx_of
-from osteon.backends.openvino_backend import Compiled, OpenVinoBackend, graph_of, library, version
+from osteon.backends.openvino_backend import (
+    Compiled,
+    OpenVinoBackend,
+    core,
+    graph_of,
+    library,
+    version,
+)
 from osteon.errors import OutputError, UsageError
 from osteon.files import flush, writing
 from osteon.networks import NetworkSpec
@@ -48,7 +55,7 @@ class Int8Backend:
         ov = library()
         self.bytes_per_pixel = bytes_per_pixel
         try:
-            graph = ov.Core().read_model(path, _numbers(path))
+            graph = core().read_model(path, _numbers(path))
         except RuntimeError as error:
             raise OutputError(
                 "the quantised network that was kept cannot be read",
