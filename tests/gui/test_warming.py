@@ -52,6 +52,10 @@ def test_a_preview_finds_the_model_ready(
     qtbot.waitUntil(lambda: not widget.warming.running, timeout=PATIENCE_MS)
 
     assert ran == [slice(0, 1)]  # the network has run once, on one slice
+    widget.warming.again()
+    qtbot.wait(1000)
+    qtbot.waitUntil(lambda: not widget.warming.running, timeout=PATIENCE_MS)
+    assert ran == [slice(0, 1)]  # what is kept is ready
 
     def late(*args: Any, **more: Any) -> None:
         raise AssertionError("this should have been ready")

@@ -192,15 +192,15 @@ class EvaluateWidget(QWidget):
         session = self.session
 
         def task(reporter: Reporter, give: Give) -> Shown:
+            from osteon.reports.blocks import NONE
             from osteon.workflows import MeasureOptions, measure
-            from osteon.workflows.measuring import NOT_KNOWN
 
             file = session.labels_file(layer, scan=scan)
             options = MeasureOptions(voxel_size=size)
             run = measure(file, out=out, settings=settings, options=options, reporter=reporter)
             heads, rows = run.table()
             # What could not be measured is at the end, where nobody has to scroll past it.
-            rows.sort(key=lambda row: all(cell == NOT_KNOWN for cell in row[2:]))
+            rows.sort(key=lambda row: all(cell == NONE for cell in row[2:]))
             return Shown(heads, rows, "\n".join([f"Tables: {out}", *run.notes]))
 
         return task

@@ -105,8 +105,6 @@ def _make_ready(session: Session, request: Request | None, stop: StopToken) -> N
         load_drawing()
         if request is not None and not stop.requested:
             reporter = Reporter(heed, stop)
-            predictor = Predictors.of(session).get(request, alone=True, reporter=reporter)
-            # A network's first run takes up to twice as long as those after it.
-            list(predictor.run(slice(0, 1), reporter=reporter))
+            Predictors.of(session).make_ready(request, reporter=reporter)
     except Exception:
         return  # it is tried again, and told, when a button needs it

@@ -26,6 +26,7 @@ from osteon.morphometry import (
     bounding_box,
 )
 from osteon.morphometry import measure as measure_labels
+from osteon.reports.blocks import NONE
 from osteon.settings import MeasureSettings
 from osteon.tables.measures import MEASURES, unit_text
 from osteon.volume import Geometry, Volume
@@ -42,8 +43,6 @@ _TABLE, _SECTIONS, _RECORD, _METHODS, _COMPARTMENTS = (
 )
 #: Thickness maps, by the measure they are of.
 _MAPS = ("tb-th", "tb-sp", "ct-th")
-#: In a table, where there is no figure.
-NOT_KNOWN = "–"
 #: Memory above which it is said beforehand.
 _WORTH_SAYING = 2**30
 _SLICES_PER_BLOCK = 16
@@ -127,7 +126,7 @@ def _cell(bone: BoneMeasures, name: str) -> str:
     figure = bone.figures[name]
     if figure.value is not None:
         return f"{figure.value:.4g}"
-    return NOT_KNOWN if figure.resolved else NOT_RESOLVED
+    return NONE if figure.resolved else NOT_RESOLVED
 
 
 def measure(
