@@ -58,9 +58,7 @@ def test_it_labels_a_shaft(situations: ModuleType) -> None:
     assert np.mean(ious) >= 0.85, ious
 
 
-#: What the model cannot do yet; strict, so that one that can is noticed here.
-_NOT_YET = pytest.mark.xfail(strict=True, reason="docs/bone-pores.md: where it fails")
-#: The same, where it takes minutes: `benchmarks/situations.py` tells.
+#: What the model cannot do yet, and takes minutes: `benchmarks/situations.py` tells.
 _LONG = pytest.mark.xfail(run=False, reason="docs/bone-pores.md: where it fails")
 #: Half a resolution is judged a little below what is wanted.
 REACHED = {"1/2 of the resolution": 0.8}
@@ -75,7 +73,8 @@ REACHED = {"1/2 of the resolution": 0.8}
         "media",
         "coarser",
         "none",
-        *(pytest.param(name, marks=_NOT_YET) for name in ("six", "cut")),
+        "six",
+        "cut",
         pytest.param("canal", marks=_LONG),
     ],
 )

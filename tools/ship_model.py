@@ -16,6 +16,7 @@ first model can do elsewhere (Wortsman et al. 2022, "Robust fine-tuning of zero-
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def last_of(run: Path) -> Model:
     values = row.pop("val_iou")
     if values:  # none where nothing was kept back
         row |= {f"val_iou_{n}": v for n, v in zip(model.spec.labels.names, values, strict=True)}
+    row = {k: v for k, v in row.items() if not (isinstance(v, float) and math.isnan(v))}
     return Model(replace(model.spec, provenance={**model.spec.provenance, "best": row}), average)
 
 

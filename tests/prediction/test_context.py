@@ -50,6 +50,7 @@ RULES = input_rules(NETWORK)
 def _no_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     # What is made up here is undecided as no fitted network would be.
     monkeypatch.setattr(context_module, "UNDECIDED_SHARE", 1.0)
+    monkeypatch.setattr(context_module, "LOOK_AGAIN", 1.0)
 
 
 @dataclass
@@ -141,29 +142,35 @@ def test_tiles_are_labelled_as_whole_slices() -> None:
     np.testing.assert_array_equal(tiled, whole)
 
 
-def expected_context(values: Images, factor: int, axes: tuple[int, ...]) -> Images:
+def expected_context(
+    values: Images, factor: int, axes: tuple[int, ...], *, looks: int = 1
+) -> Images:
     """The mean of the passes along the axes, by other libraries; what then passes on in space is
     tested by itself (test_enclosing)."""
     small = downscale_local_mean(values.astype(np.float64), (factor,) * 3)
-    total = np.zeros_like(small)
-    for axis in axes:
-        for i in range(small.shape[axis]):
-            picture = np.take(small, i, axis)
-            height, width = picture.shape
-            padding = [(0, -height % 32), (0, -width % 32)]
-            logits = Fake().run(
-                np.stack([np.pad(picture, padding, mode="edge"), np.zeros_like(
-                    np.pad(picture, padding, mode="edge"))])[None].astype(np.float32)
-            )[0, :, :height, :width]  # fmt: skip
-            p = np.exp(logits) / np.exp(logits).sum(0)
-            place = [slice(None)] * 3
-            place[axis] = i
-            total[tuple(place)] += (p[1] + p[2]) / len(axes)
-    total = enclosed(total.astype(np.float32), small.astype(np.float32))
+    total = np.full_like(small, 0.5)
+    for _ in range(looks):
+        total = expected_pass(small, 2 * total - 1, axes)
     where = [(np.arange(n) + 0.5) / factor - 0.5 for n in values.shape]
     return 2 * ndimage.map_coordinates(
         total, np.meshgrid(*where, indexing="ij"), order=1, mode="nearest"
     ).astype(np.float32) - 1  # fmt: skip
+
+
+def expected_pass(small: Images, known: Images, axes: tuple[int, ...]) -> Images:
+    total = np.zeros_like(small)
+    for axis in axes:
+        for i in range(small.shape[axis]):
+            pictures = np.stack([np.take(v, i, axis) for v in (small, known)])
+            height, width = pictures.shape[1:]
+            padding = [(0, 0), (0, -height % 32), (0, -width % 32)]
+            given = np.pad(pictures, padding, mode="edge")[None].astype(np.float32)
+            logits = Fake().run(given)[0, :, :height, :width]
+            p = np.exp(logits) / np.exp(logits).sum(0)
+            place = [slice(None)] * 3
+            place[axis] = i
+            total[tuple(place)] += (p[1] + p[2]) / len(axes)
+    return enclosed(total.astype(np.float32), small.astype(np.float32))
 
 
 @pytest.mark.parametrize(("side", "axes"), [(20, (0, 1, 2)), (1000, (0,))])
@@ -182,6 +189,32 @@ def test_a_piece_of_space_is_seen_along_its_axes(
     got = np.stack([context(z, values[z]) for z in range(80)])
     assert expected.std() > 0.2
     np.testing.assert_allclose(got, expected, atol=2e-4)
+
+
+@pytest.mark.parametrize("doubted", [False, True])
+def test_what_is_in_doubt_is_looked_at_again(
+    doubted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = ArrayVolume(blobs((64, 64, 96)))
+    stats = statistics(volume, "zscore")
+    plan = plan_context(
+        volume, replace(LOOKS_TWICE, context=ContextSpec(48)), contiguous=True, memory=PLENTY
+    )
+    assert plan is not None
+    values = normalise(volume.array, stats)
+    once, twice = (expected_context(values, 2, plan.axes, looks=n) for n in (1, 2))
+    expected = Doubt()
+    expected.add((once + 1) / 2)
+    share = expected.share
+    assert 0.05 < share < 0.95
+    # What lies on the small grid is counted, not what was brought to the scan's: a margin.
+    monkeypatch.setattr(context_module, "LOOK_AGAIN", share - 0.04 if doubted else share + 0.04)
+    counted = Doubt()
+    context = scan_context(volume, stats, plan, backend=Fake(), rules=RULES, doubt=counted)
+    assert counted.share == pytest.approx(share, abs=0.03)  # of the first look
+    got = np.stack([context(z, values[z]) for z in range(64)])
+    assert np.abs(once - twice).max() > 0.05
+    np.testing.assert_allclose(got, twice if doubted else once, atol=2e-4)
 
 
 def test_the_axes_differ() -> None:

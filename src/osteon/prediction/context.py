@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import partial
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +39,8 @@ UNDECIDED = (0.2, 0.8)
 #: 0.02 to 0.06 in ordinary simulated and real scans, 0.35 to 0.86 in an empty tube, a phantom, and
 #: insides of bones with wide spaces.
 UNDECIDED_SHARE = 0.2
+#: From which share of them on the network looks again, given what it has found.
+LOOK_AGAIN = 0.03
 #: Name under which the outcome of the coarse pass is kept.
 _KEPT = "context"
 
@@ -139,8 +143,9 @@ def scan_context(
 ) -> Context:
     """Return the context of a scan whose slices are neighbours in space.
 
-    Reads the scan once. Memory: two small volumes as planned (64 MiB each at most), one after the
-    scan was read.
+    Reads the scan once. Where the network is undecided about much of it, it looks again, given what
+    it has found. Memory: three small volumes as planned (64 MiB each at most), one after the scan
+    was read.
 
     Args:
         seen: The scan as the network sees it.
@@ -164,9 +169,16 @@ def scan_context(
     found = store.kept_array(_KEPT) if store else None
     if found is None:
         small = _reduced(seen, statistics, plan, grid=grid, reporter=reporter)
-        found = _seen_coarsely(small, plan, backend, rules=rules, reporter=reporter, seen=seen)
-        found = enclosed(found, small)
-        (doubt or Doubt()).add(found)
+        look = partial(
+            _seen_coarsely, small, plan, backend, rules=rules, reporter=reporter, seen=seen
+        )
+        found = enclosed(look(None), small)
+        first = Doubt()
+        first.add(found)
+        if first.share > LOOK_AGAIN:
+            found = enclosed(look(found), small)
+        if doubt:  # of the first look: given its own mistakes, the network is sure of them
+            doubt.count(first.taken())
         if store:
             store.keep_array(_KEPT, found)
     return seen_across(0, seen.shape, plan, found)
@@ -223,18 +235,25 @@ def _seen_coarsely(
     small: Image,
     plan: ContextPlan,
     backend: Backend,
+    known: Image | None,
     *,
     rules: InputRules,
     reporter: Reporter,
     seen: Volume,
 ) -> Image:
-    """Probabilities of being inside, of the small volume: the mean along its axes."""
+    """Probabilities of being inside, of the small volume: the mean along its axes.
+
+    What is ``known`` are such probabilities from before, which the network is given.
+    """
     inside = np.zeros_like(small)
     total = sum(plan.shape[axis] for axis in plan.axes)
     with reporter.stage("context", total=total, unit="coarse slice") as progress:
         for axis in plan.axes:
-            for image, into in zip(_along(small, axis), _along(inside, axis), strict=True):
-                into += _inside(backend, rules, image) / np.float32(len(plan.axes))
+            given = repeat(None) if known is None else _along(known, axis)
+            for image, into, one in zip(
+                _along(small, axis), _along(inside, axis), given, strict=False
+            ):
+                into += _inside(backend, rules, image, one) / np.float32(len(plan.axes))
                 progress.advance()
                 heed(reporter, "a part of the coarse pass", where=seen.path)
     return inside
@@ -267,9 +286,11 @@ def _reduced(
     return small
 
 
-def _inside(backend: Backend, rules: InputRules, image: Image) -> Image:
+def _inside(backend: Backend, rules: InputRules, image: Image, known: Image | None = None) -> Image:
     batch = np.zeros((1, 2, *image.shape), np.float32)
     batch[0, 0] = image
+    if known is not None:
+        batch[0, 1] = 2 * known - 1
     logits = backend.run(np.ascontiguousarray(rules.pad(batch)))[0]
     logits = logits[:, : image.shape[0], : image.shape[1]].astype(np.float32)
     logits -= logits.max(0)

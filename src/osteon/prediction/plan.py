@@ -264,7 +264,7 @@ def _of_context(context: ContextPlan | None, rules: InputRules, cost: int) -> in
         return 0
     planes = [[n for i, n in enumerate(context.shape) if i != axis] for axis in context.axes]
     largest = max(math.prod(_padded(n, -1, rules) for n in plane) for plane in planes)
-    return 2 * context.held + largest * cost
+    return 3 * context.held + largest * cost
 
 
 def _plan_blocks(

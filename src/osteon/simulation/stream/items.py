@@ -28,7 +28,7 @@ Labels = npt.NDArray[np.uint8]
 #: Streams of random numbers of one item: what is seen does not change what is there.
 SCENE, MATERIALS, SCANNER, VIEW = range(4)
 #: How often nothing is known of the context: in views of whole bones, and in others.
-UNKNOWN = {"whole": 0.75, "none": 0.6, "few": 0.45, "part": 0.35, "interior": 0.6}
+UNKNOWN = {"whole": 0.75, "none": 0.6, "few": 0.5, "part": 0.5, "interior": 0.6}
 #: Reduced slices have less noise and blur than those at full resolution.
 REDUCED = FastScannerRanges(blur=(0.3, 1.3), noise=(0.005, 0.14), motion_share=0.03)
 FULL = FastScannerRanges(blur=(0.4, 2.2))

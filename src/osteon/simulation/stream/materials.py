@@ -28,7 +28,7 @@ FAINTER, LACKING, FROM_DEPTH = 0.45, (0.03, 0.4), (1.5, 30.0)
 #: How often a container and things are there: beside bones, and where no bone is.
 CONTAINER, WITH_THINGS = {"bones": 0.3, "none": 0.6}, {"bones": 0.2, "none": 0.6}
 #: Share of specimens that are dry: pores as dark as what is around them.
-DRY = 0.22
+DRY = 0.25
 
 
 def attenuation(frame: Frame, rng: np.random.Generator, scene: Scene) -> Float32:

@@ -17,13 +17,13 @@ from osteon.simulation.stream.fields import Float32, Frame, as_distance, smooth_
 
 #: Kinds of outlines and how often each is drawn.
 KINDS = {
-    "star": 0.31,
+    "star": 0.27,
     "box": 0.12,
     "hourglass": 0.12,
     "blobs": 0.18,
-    "band": 0.12,
+    "band": 0.13,
     "islands": 0.05,
-    "vertebra": 0.1,
+    "vertebra": 0.13,
 }
 #: Share of bones of other kinds that a wide opening passes through: foramina, sockets, sinuses.
 OPENED = 0.08
