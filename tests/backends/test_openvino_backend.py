@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from osteon.backends import open_backend
+from osteon.backends import open_backend, openvino_backend
 from osteon.errors import DependencyError, UsageError
 from osteon.networks import NetworkSpec, build_network
 from osteon.settings import PredictSettings
@@ -28,8 +28,19 @@ def test_a_missing_library_is_named_with_the_mend(monkeypatch: pytest.MonkeyPatc
         opened()
 
 
+class WithoutBf16:
+    """OpenVINO on an older processor."""
+
+    def get_property(self, device: str, name: str) -> list[str]:
+        assert (device, name) == ("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ["FP32", "INT8"]
+
+
 @pytest.mark.parametrize("change", [{"device": "cuda"}, {"precision": "bf16"}])
-def test_what_it_cannot_do_is_refused(change: dict[str, str]) -> None:
+def test_what_it_cannot_do_is_refused(
+    change: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_backend, "core", WithoutBf16)
     with pytest.raises(UsageError, match="openvino"):
         opened(**change)
 
@@ -37,7 +48,7 @@ def test_what_it_cannot_do_is_refused(change: dict[str, str]) -> None:
 _SIGNAL = """
 import signal
 import torch
-from osteon.backends import open_backend
+from osteon.backends import open_backend, openvino_backend
 from osteon.networks import NetworkSpec, build_network
 from osteon.settings import PredictSettings
 
