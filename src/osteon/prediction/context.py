@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +40,8 @@ UNDECIDED = (0.2, 0.8)
 UNDECIDED_SHARE = 0.2
 #: From which share of them on the network looks again, given what it has found.
 LOOK_AGAIN = 0.03
+#: Probability of being inside where nothing is known.
+_NOTHING: Image = np.array(0.5, np.float32)
 #: Name under which the outcome of the coarse pass is kept.
 _KEPT = "context"
 
@@ -153,7 +154,7 @@ def scan_context(
         plan: The coarse grid.
         backend: The network.
         rules: What inputs it takes.
-        doubt: Counts how decided the network is.
+        doubt: Counts how decided the network is; nothing is counted in it yet.
         reporter: Told of the progress.
         store: Keeps what the coarse pass found, for the next start.
 
@@ -172,13 +173,12 @@ def scan_context(
         look = partial(
             _seen_coarsely, small, plan, backend, rules=rules, reporter=reporter, seen=seen
         )
-        found = enclosed(look(None), small)
-        first = Doubt()
-        first.add(found)
-        if first.share > LOOK_AGAIN:
+        found = enclosed(look(np.broadcast_to(_NOTHING, small.shape)), small)
+        # Of the first look: given its own mistakes, the network is sure of them.
+        doubt = doubt or Doubt()
+        doubt.add(found)
+        if doubt.share > LOOK_AGAIN:
             found = enclosed(look(found), small)
-        if doubt:  # of the first look: given its own mistakes, the network is sure of them
-            doubt.count(first.taken())
         if store:
             store.keep_array(_KEPT, found)
     return seen_across(0, seen.shape, plan, found)
@@ -235,7 +235,7 @@ def _seen_coarsely(
     small: Image,
     plan: ContextPlan,
     backend: Backend,
-    known: Image | None,
+    known: Image,
     *,
     rules: InputRules,
     reporter: Reporter,
@@ -243,17 +243,16 @@ def _seen_coarsely(
 ) -> Image:
     """Probabilities of being inside, of the small volume: the mean along its axes.
 
-    What is ``known`` are such probabilities from before, which the network is given.
+    What is ``known`` are such probabilities from before, which the network is given; a half where
+    there are none.
     """
     inside = np.zeros_like(small)
     total = sum(plan.shape[axis] for axis in plan.axes)
     with reporter.stage("context", total=total, unit="coarse slice") as progress:
         for axis in plan.axes:
-            given = repeat(None) if known is None else _along(known, axis)
-            for image, into, one in zip(
-                _along(small, axis), _along(inside, axis), given, strict=False
-            ):
-                into += _inside(backend, rules, image, one) / np.float32(len(plan.axes))
+            planes = (_along(volume, axis) for volume in (small, known, inside))
+            for image, given, into in zip(*planes, strict=True):
+                into += _inside(backend, rules, image, given) / np.float32(len(plan.axes))
                 progress.advance()
                 heed(reporter, "a part of the coarse pass", where=seen.path)
     return inside
@@ -286,11 +285,9 @@ def _reduced(
     return small
 
 
-def _inside(backend: Backend, rules: InputRules, image: Image, known: Image | None = None) -> Image:
-    batch = np.zeros((1, 2, *image.shape), np.float32)
-    batch[0, 0] = image
-    if known is not None:
-        batch[0, 1] = 2 * known - 1
+def _inside(backend: Backend, rules: InputRules, image: Image, known: Image = _NOTHING) -> Image:
+    batch = np.empty((1, 2, *image.shape), np.float32)
+    batch[0, 0], batch[0, 1] = image, 2 * known - 1
     logits = backend.run(np.ascontiguousarray(rules.pad(batch)))[0]
     logits = logits[:, : image.shape[0], : image.shape[1]].astype(np.float32)
     logits -= logits.max(0)

@@ -259,7 +259,7 @@ def _plan_slices(
 
 
 def _of_context(context: ContextPlan | None, rules: InputRules, cost: int) -> int:
-    """Memory of the coarse pass itself: what was reduced, what is found, the activations."""
+    """Memory of the coarse pass itself: what was reduced, found, is found anew; activations."""
     if context is None:
         return 0
     planes = [[n for i, n in enumerate(context.shape) if i != axis] for axis in context.axes]
