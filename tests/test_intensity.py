@@ -290,6 +290,21 @@ def test_a_metal_rod_does_not_move_the_anchors() -> None:
     assert normalise(rod, statistics(ArrayVolume(rod), "edges")).max() == 5  # clipped
 
 
+@pytest.mark.parametrize("muscle", [60, 100])
+def test_rings_and_muscle_around_a_small_bone_do_not_take_its_place(muscle: int) -> None:
+    # Their edges are many times as many as those of bone, and less than half as strong.
+    rng = np.random.default_rng(3)
+    y, x = np.mgrid[:320, :320] - 160.0
+    radius = np.hypot(y, x)
+    rings = ndimage.gaussian_filter(np.random.default_rng(5).normal(size=300), 1.0)
+    image = np.where(radius < 30, 230.0, np.where(radius < muscle, 75.0, 15.0))
+    image += 6 * np.interp(radius, np.arange(300), rings / 0.53) + rng.normal(0, 3, image.shape)
+    scan = np.clip(ndimage.gaussian_filter(image, 0.4), 0, 255)[np.newaxis].repeat(3, axis=0)
+    found = statistics(ArrayVolume(scan.astype(np.uint8)), "edges")
+    assert found.low == pytest.approx(75, abs=15)
+    assert found.high == pytest.approx(230, abs=15)
+
+
 def test_dark_padding_is_read_as_the_darkest_of_the_scan() -> None:
     padded = np.pad(BONE, ((0, 0), (60, 60), (60, 60)))
     found = statistics(ArrayVolume(padded), "edges")

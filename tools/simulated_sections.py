@@ -1,7 +1,7 @@
 """Sections through simulated 3D scans, along all three axes, as a dataset to fit 2D models to.
 
     python tools/simulated_sections.py --out sections [--scans 210] [--seed 77000]
-        [--take 3 2 2] [--with s1-s4.toml --times 25] [--name dataset.toml]
+        [--kinds arch end] [--take 3 2 2] [--with s1-s4.toml --times 25] [--name dataset.toml]
 
 The stream of simulated slices draws bones in the plane. What only space shows (a canal that is
 closed in one slice and open in the next, a braincase, bones in a tube) it has not, so the shipped
@@ -14,6 +14,7 @@ manifest, ``--times`` over, so that a few real slices weigh as much as many simu
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,13 +65,14 @@ class Sections:
             return len(file.pages)
 
 
-def cut(out: Path, *, seed: int, index: int) -> list[Sections]:
+def cut(out: Path, *, seed: int, index: int, kinds: Sequence[str] = KINDS) -> list[Sections]:
     """Simulate a scan and cut it, unless that was done.
 
     Args:
-        out: Folder of the sections.
+        out: Folder of the sections, of one seed.
         seed: Seed of all scans.
         index: Number of the scan.
+        kinds: What it may show.
 
     Returns:
         Its sections; none if no bone fits the field of view.
@@ -81,7 +83,7 @@ def cut(out: Path, *, seed: int, index: int) -> list[Sections]:
         return made
     rng = np.random.default_rng([seed, index])
     shape = SLAB if rng.random() < SLABS else CUBE
-    kind = KINDS[int(rng.integers(len(KINDS)))]
+    kind = kinds[int(rng.integers(len(kinds)))]
     species = list(SPECIES)[int(rng.integers(len(SPECIES)))]
     try:
         image, anatomy = make_scan(
@@ -133,6 +135,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--scans", type=int, default=210)
     parser.add_argument("--seed", type=int, default=77000)
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
     parser.add_argument("--take", type=int, nargs=3, default=[3, 2, 2])
     parser.add_argument("--with", dest="other", type=Path)
     parser.add_argument("--times", type=int, default=1)
@@ -141,7 +144,8 @@ def main() -> None:
     others = None if args.other is None else Manifest.load(args.other)
     rows: list[ScanRow] = []
     for index in range(args.scans):
-        for one, take in zip(cut(args.out, seed=args.seed, index=index), args.take, strict=False):
+        made = cut(args.out, seed=args.seed, index=index, kinds=args.kinds)
+        for one, take in zip(made, args.take, strict=False):
             rows += [row(one, min(take, one.count))] if take else []
     if others is not None:
         for time in range(args.times):

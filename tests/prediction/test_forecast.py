@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from osteon.events import Reporter
-from osteon.model_file import Model
+from osteon.model_file import ContextSpec, Model
 from osteon.prediction import Store, Wanted
 from osteon.prediction.forecast import in_words, seconds_of_network
 from osteon.prediction.job import prepare
@@ -38,7 +38,7 @@ class Paced:
     def run(self, batch: Images) -> Images:
         fake = FakeBackend(dimensions=self.dimensions)
         self.clock += batch.size * PACE
-        return fake.run(batch)
+        return fake.run(batch[:, :1])
 
     def labels(self, batch: Images) -> Array:
         return self.run(batch).argmax(1).astype(np.uint8)
@@ -79,6 +79,19 @@ def test_the_time_is_that_of_all_inputs(
     assert seconds_of_network(job, 1) == pytest.approx(expected / shape[0])
 
 
+def test_the_coarse_passes_of_single_slices_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = replace(NETWORK, in_channels=2)
+    looks_twice = Model(replace(SPEC, network=network, context=ContextSpec(64)), {})
+    # As few slices are taken for single ones; they are reduced to 38 × 64, and padded to 64 × 64.
+    job, paced = job_of(looks_twice, (4, 150, 256), PLENTY, monkeypatch)
+    expected = seconds_of_network(job, 4)
+    assert expected == pytest.approx(4 * (160 * 256 + 64 * 64) * 2 * PACE)
+    paced.clock = 0.0
+    for _ in job.labels(slice(0, 4)):
+        pass
+    assert paced.clock == pytest.approx(expected)
+
+
 def test_passes_across_other_axes_count_as_they_are_padded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,4 +127,4 @@ def test_a_plan_in_words(seconds: float, words: str, monkeypatch: pytest.MonkeyP
     job, _ = job_of(MODEL, (2, 40, 40), PLENTY, monkeypatch)
     said = in_words(job, seconds)
     assert said.startswith("plan: whole slices, ")
-    assert said.endswith(words)
+    assert said.endswith(f"{words} to go")

@@ -31,7 +31,7 @@ REACH = 5
 NOISE_QUANTILE = 0.2
 #: A gradient below so many times the noise's is no edge.
 LEAST_STRENGTH = 3.0
-#: The typical edge must be as strong as this, or …
+#: The common edge must be as strong as this, or …
 BONE_STRENGTH = 4.0
 #: … so well aligned with those next to it (cosine of the angle between them, on average), or there
 #: are none that could be bone's. Where trabeculae fill the picture there is no quiet place that
@@ -44,6 +44,9 @@ LEAST_ALIGNMENT = 0.1
 ALONG = 6
 #: At least this share of a slice's pixels is looked at for edges, however weak they are.
 LOOKED_AT = 0.1
+#: The typical edge is sought by the squares of gradients; above so many times the common one they
+#: count no more than that: metal.
+MOST = 3.0
 #: Edges below this share of the typical strength do not count …
 WEAKEST = 0.5
 #: … and those above so many times it count no more than that: metal.
@@ -292,17 +295,20 @@ class _Sides:
 def _anchors(edges: _Sides, *, noise: float) -> Anchors | None:
     if edges.gradient.size < FEWEST:
         return None
-    typical = weighted_median(edges.gradient, edges.each * edges.gradient)
+    common = weighted_median(edges.gradient, edges.each * edges.gradient)
+    # Rings and the edge of muscle may be many times as many as the edges of bone, if not as strong.
+    most = np.minimum(edges.gradient, MOST * common)
+    typical = weighted_median(edges.gradient, edges.each * most**2)
     strong = edges.gradient >= WEAKEST * typical
     capped = np.minimum(edges.gradient, STRONGEST * typical) ** POWER
     weights = (edges.each * capped)[strong]
     alignment = edges.alignment[strong]
     aligned = float(np.average(alignment, weights=weights))
-    if typical < BONE_STRENGTH * noise and aligned < BONE_ALIGNMENT:
+    if common < BONE_STRENGTH * noise and aligned < BONE_ALIGNMENT:
         return None
     weights = weights * np.clip(alignment, LEAST_ALIGNMENT, 1) ** 2
     low, high = (weighted_median(side[strong], weights) for side in (edges.dark, edges.bright))
-    return Anchors(low, high, typical / noise) if high > low else None
+    return Anchors(low, high, common / noise) if high > low else None
 
 
 def weighted_median(values: Array, weights: Array) -> float:

@@ -19,7 +19,7 @@ def seconds_of_network(job: Job, slices: int, *, across: Mapping[int, int] | Non
     """Estimate the time that the network takes, by running it twice on a small input.
 
     Args:
-        job: The prediction.
+        job: The prediction, with the coarse pass of a scan over.
         slices: Slices of the scan that are to be labelled.
         across: Slices that are to be run across other axes, by axis; they are taken for whole, as
             the overlap of tiles is small.
@@ -34,6 +34,10 @@ def seconds_of_network(job: Job, slices: int, *, across: Mapping[int, int] | Non
     if job.air is not None and job.air.skip:
         share *= 1 - (job.air.saving or 0)
     voxels = math.prod(padded) * runs * share
+    if plan.context is not None and not plan.context.contiguous:
+        # Each slice has a coarse pass of its own; that of a whole scan is over by now.
+        coarse = rules.pad(np.broadcast_to(np.float32(0), plan.context.shape[1:])).shape
+        voxels += math.prod(coarse) * slices
     for axis, count in (across or {}).items():
         plane = [n for i, n in enumerate(job.seen.shape) if i != axis]
         voxels += count * math.prod(rules.pad(np.broadcast_to(np.float32(0), plane)).shape)
@@ -86,7 +90,7 @@ def in_words(job: Job, seconds: float) -> str:
         how = f"{plan.tiles} tiles a slice of at most {plan.tile} × {plan.tile} pixels"
     else:
         how = "whole slices"
-    return f"plan: {how}, {plan.memory / 2**20:.0f} MiB of memory, about {in_time(seconds)}"
+    return f"plan: {how}, {plan.memory / 2**20:.0f} MiB of memory, about {in_time(seconds)} to go"
 
 
 def in_time(seconds: float) -> str:
