@@ -58,8 +58,6 @@ def test_it_labels_a_shaft(situations: ModuleType) -> None:
     assert np.mean(ious) >= 0.85, ious
 
 
-#: What the model cannot do yet, and takes minutes: `benchmarks/situations.py` tells.
-_LONG = pytest.mark.xfail(run=False, reason="docs/bone-pores.md: where it fails")
 #: Half a resolution is judged a little below what is wanted.
 REACHED = {"1/2 of the resolution": 0.8}
 
@@ -67,16 +65,7 @@ REACHED = {"1/2 of the resolution": 0.8}
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        "equal shaft",
-        "equal vertebra",
-        "media",
-        "coarser",
-        "none",
-        "six",
-        "cut",
-        pytest.param("canal", marks=_LONG),
-    ],
+    ["equal shaft", "equal vertebra", "media", "coarser", "none", "six", "cut", "canal"],
 )
 def test_nothing_confuses_it(situations: ModuleType, name: str) -> None:
     figures = list(situations.SITUATIONS[name](DEFAULT_MODEL))
