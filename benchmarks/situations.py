@@ -171,9 +171,7 @@ def canal_of(anatomy: Anatomy) -> Array:
     """
     solid = (anatomy.labels != BACKGROUND).astype(bool)
     filled = np.stack([ndimage.binary_fill_holes(part) for part in solid])
-    spaces = cc3d.connected_components(filled & ~solid, connectivity=6)
-    sizes = np.bincount(spaces.ravel())[1:]
-    canal: Array = spaces == 1 + np.argmax(sizes) if sizes.size else np.zeros_like(solid)
+    canal: Array = cc3d.largest_k(filled & ~solid, k=1, connectivity=6) > 0
     return canal
 
 

@@ -48,7 +48,7 @@ def test_what_it_cannot_do_is_refused(
 _SIGNAL = """
 import signal
 import torch
-from osteon.backends import open_backend, openvino_backend
+from osteon.backends import open_backend
 from osteon.networks import NetworkSpec, build_network
 from osteon.settings import PredictSettings
 

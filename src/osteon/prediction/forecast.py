@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from osteon.prediction.plan import input_rules
 from osteon.prediction.running import Job
 
 #: Extent of what is measured: (y, x) in 2D, (z, y, x) in 3D. Larger inputs take as long a voxel.
@@ -27,21 +26,24 @@ def seconds_of_network(job: Job, slices: int, *, across: Mapping[int, int] | Non
     Returns:
         Seconds; a first guess, as other work on the machine and larger inputs change it.
     """
-    rules, spec, plan = input_rules(job.spec.network), job.spec.network, job.plan
-    padded = rules.pad(np.broadcast_to(np.float32(0), extent_at_once(job))).shape
+    spec, plan = job.spec.network, job.plan
     runs = plan.tiles * (job.seen.shape[0] if spec.dimensions == 2 else 1)
     share = slices / job.volume.shape[0]
     if job.air is not None and job.air.skip:
         share *= 1 - (job.air.saving or 0)
-    voxels = math.prod(padded) * runs * share
+    voxels = _padded(job, extent_at_once(job)) * runs * share
     if plan.context is not None and not plan.context.contiguous:
         # Each slice has a coarse pass of its own; that of a whole scan is over by now.
-        coarse = rules.pad(np.broadcast_to(np.float32(0), plan.context.shape[1:])).shape
-        voxels += math.prod(coarse) * slices
+        voxels += _padded(job, plan.context.shape[1:]) * slices
     for axis, count in (across or {}).items():
         plane = [n for i, n in enumerate(job.seen.shape) if i != axis]
-        voxels += count * math.prod(rules.pad(np.broadcast_to(np.float32(0), plane)).shape)
+        voxels += count * _padded(job, plane)
     return seconds_per_voxel(job) * voxels
+
+
+def _padded(job: Job, extent: Sequence[int]) -> int:
+    """Voxels of an input of an extent, as it is padded for the network."""
+    return math.prod(job.rules.pad(np.broadcast_to(np.float32(0), extent)).shape)
 
 
 def extent_at_once(job: Job) -> list[int]:
@@ -65,11 +67,11 @@ def seconds_per_voxel(job: Job) -> float:
     Returns:
         Seconds a voxel of input.
     """
-    rules, spec = input_rules(job.spec.network), job.spec.network
+    spec = job.spec.network
     extent = [
         min(n, most) for n, most in zip(extent_at_once(job), PROBE[spec.dimensions], strict=True)
     ]
-    small = rules.pad(np.zeros((1, spec.in_channels, *extent), np.float32))
+    small = job.rules.pad(np.zeros((1, spec.in_channels, *extent), np.float32))
     job.backend.run(small)
     start = time.perf_counter()
     job.backend.run(small)
