@@ -66,18 +66,16 @@ def test_shade_does_not_move_it(side: int, shade: float, most: float) -> None:
     assert (found != truth).mean() < most
 
 
-@pytest.mark.parametrize(("thick", "blur"), [(3, 1.5), (4, 2.0)])
-def test_thin_bone_is_not_drawn_thicker_for_being_thin(thick: int, blur: float) -> None:
-    """It hardly shows as bright as bone: thick bone tells, though it is 50 pixels away."""
+@pytest.mark.parametrize(("wide", "blur"), [(4, 1.5), (5, 2.0)])
+def test_narrow_gaps_are_not_drawn_wider_for_being_narrow(wide: int, blur: float) -> None:
+    """They hardly show as dark as marrow: open marrow tells, though it is 60 pixels away."""
     truth = np.full((SIDE, SIDE), 2, np.uint8)
-    truth[:, :40] = 1
-    drawn = truth.copy()
-    for first in range(90, 150, 10):
-        truth[:, first : first + thick] = 1
-        drawn[:, first - 1 : first + thick] = 1
-    found = Surface(1, OTHERS).moved(imaged(truth, (20, 200, 90), blur), drawn)
-    thin = np.s_[20:-20, 88:152]
-    assert (found[thin] == 1).sum() == pytest.approx((truth[thin] == 1).sum(), rel=0.1)
+    truth[:, : SIDE - 40] = 1
+    for first in range(20, SIDE - 60, 24):
+        truth[:, first : first + wide] = 2
+    found = Surface(1, OTHERS).moved(imaged(truth, (20, 200, 90), blur), truth)
+    gaps = np.s_[20:-20, 10 : SIDE - 60]
+    assert (found[gaps] == 2).sum() == pytest.approx((truth[gaps] == 2).sum(), rel=0.1)
 
 
 def test_the_unit_of_grey_values_does_not_matter() -> None:

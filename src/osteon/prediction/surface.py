@@ -41,9 +41,12 @@ BAND = 2
 PASSES = 3
 #: Pixels beside bone that count for the grey value beside it, up to this distance.
 BESIDE = 12
-#: Standard deviation of the Gaussian over which both sides are averaged. In narrower windows a
-#: threshold follows what was drawn: thin bone lowers it, and is drawn thicker in the next pass.
-WINDOW = 64.0
+#: Standard deviation of the Gaussian over which bone is averaged: how bright it shows goes with
+#: how thick it is, and with shading.
+WINDOW = 16.0
+#: Of the one over which what lies beside bone is averaged. It is alike everywhere, but in narrow
+#: gaps is brightened by blur: a narrow window would take that for what lies beside bone.
+WINDOW_BESIDE = 96.0
 #: Of the Gaussian against noise that the grey value is compared after: as is usual before bone is
 #: set apart by a threshold (0.8 voxels; Bouxsein et al. 2010, 10.1002/jbmr.141).
 SMOOTHING = 0.8
@@ -156,17 +159,17 @@ class Surface:
             for value, strips in sums.items():
                 side = mine == value if value == self.bone else near & (mine == value)
                 strips.append((_cells(np.where(side, grey, 0)), _cells(side.astype(np.float32))))
-        of = {value: self._mean(strips) for value, strips in sums.items()}
-        of_bone = of.pop(self.bone)
+        of_bone = self._mean(sums.pop(self.bone), WINDOW)
         half = {}
-        for value, beside in of.items():
+        for value, strips in sums.items():
+            beside = self._mean(strips, WINDOW_BESIDE)
             brighter = (of_bone > beside) & ~np.isclose(of_bone, beside)  # not by rounding alone
             half[value] = np.where(brighter, (of_bone + beside) / 2, np.float32(np.nan))
         return half
 
-    def _mean(self, strips: Sequence[tuple[Image, Image]]) -> Image:
+    def _mean(self, strips: Sequence[tuple[Image, Image]], window: float) -> Image:
         """Mean grey value around each cell, of sums and counts; NaN where hardly any counts."""
-        sigma = WINDOW * self._scale / CELL
+        sigma = window * self._scale / CELL
         total, count = (
             ndimage.gaussian_filter(np.concatenate(one), sigma, mode="constant", truncate=_CUT)
             for one in zip(*strips, strict=True)
