@@ -3,8 +3,8 @@
 A network knows what is bone; where exactly bone ends, it learned from other scans, with other blur
 and by other thresholds. The scan itself says it better: blurred by the scanner, the edge of a thick
 body lies where its grey value is the mean of both sides ("half-maximum height", Spoor, Zonneveld &
-Macho 1993, 10.1002/ajpa.1330910405). The threshold is local, so shading within a slice does not
-move it; what is far from a surface that the network drew stays as it is.
+Macho 1993, 10.1002/ajpa.1330910405). The threshold follows shading within a slice, above all that
+of bone; what is far from a surface that the network drew stays as it is.
 
 Everything is done within the slice, and each slice by itself.
 """
@@ -43,13 +43,12 @@ PASSES = 3
 BESIDE = 12
 #: Standard deviation of the Gaussian over which bone is averaged: how bright it shows goes with
 #: how thick it is, and with shading.
-WINDOW = 16.0
+WINDOW = 24.0
 #: Of the one over which what lies beside bone is averaged. It is alike everywhere, but in narrow
 #: gaps is brightened by blur: a narrow window would take that for what lies beside bone.
 WINDOW_BESIDE = 96.0
-#: Of the Gaussian against noise that the grey value is compared after: as is usual before bone is
-#: set apart by a threshold (0.8 voxels; Bouxsein et al. 2010, 10.1002/jbmr.141).
-SMOOTHING = 0.8
+#: Of the Gaussian against noise, that the grey value is compared after.
+SMOOTHING = 0.65
 #: Sides are averaged on a grid so many times coarser.
 CELL = 8
 #: Gaussians are cut off at so many standard deviations.

@@ -50,7 +50,7 @@ class FitSettings(Settings):
     surface: Literal["network", "half-maximum"] = Field(
         "network",
         description="Where predictions of the fitted model put the surface of bone. network: where "
-        "it learned it from your labels; half-maximum: within two pixels of there, where grey "
+        "it learned it from your labels; half-maximum: moved from there to where grey "
         "values are half-way (as bone-pores does). Figures of the fit are without it.",
     )
     network: NetworkSettings = NetworkSettings()

@@ -77,9 +77,9 @@ class PredictSettings(Settings):
     surface: Literal["auto", "network", "half-maximum"] = Field(
         "auto",
         description="Where the surface of bone is put: network: where the network draws it; "
-        "half-maximum: within two pixels of there, where grey values are half-way between bone and "
-        "what lies beside it; auto: as the model asks for (bone-pores: half-maximum; models that "
-        "are fitted: network, for they learn it from their labels).",
+        "half-maximum: moved by up to two pixels, three times, to where grey values are half-way "
+        "between bone and what lies beside it; auto: as the model asks for (bone-pores: "
+        "half-maximum; models that are fitted: network, for they learn it from their labels).",
     )
 
     probabilities: bool = Field(
