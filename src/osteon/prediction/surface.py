@@ -96,10 +96,10 @@ class Surface:
     def _pass(self, image: Array, labels: Labels) -> Labels:
         """Move the surface once."""
         half = self._half(image, labels)
-        found = labels.copy()
-        for rows, around in self._strips(len(labels)):
+        found = np.empty_like(labels)
+        for rows, around, inner in self._strips(len(labels)):
             strip = self._strip(image[around], labels[around], half, first=around.start)
-            found[rows] = strip[rows.start - around.start :][: rows.stop - rows.start]
+            found[rows] = strip[inner]
         return found
 
     def moved_in(self, volume: Volume, z: int, labels: Labels) -> Labels:
@@ -135,14 +135,13 @@ class Surface:
         rows = self._scale * max(BESIDE, BAND + _CUT * SMOOTHING) + 1
         return math.ceil(rows / CELL) * CELL
 
-    def _strips(self, height: int) -> Iterator[tuple[slice, slice]]:
-        """Rows that are worked on at once, and the same with those around them."""
+    def _strips(self, height: int) -> Iterator[tuple[slice, slice, slice]]:
+        """Rows that are worked on at once, the same with those around, and where they are there."""
         for first in range(0, height, _ROWS):
             last = min(first + _ROWS, height)
-            yield (
-                slice(first, last),
-                slice(max(0, first - self._halo), min(height, last + self._halo)),
-            )
+            start = max(0, first - self._halo)
+            around = slice(start, min(height, last + self._halo))
+            yield slice(first, last), around, slice(first - start, last - start)
 
     def _half(self, image: Array, labels: Labels) -> dict[int, Image]:
         """By class beside bone, the middle between its grey value and bone's, around each cell.
@@ -150,13 +149,11 @@ class Surface:
         NaN, which moves nothing, where either side is missing or bone is the darker one.
         """
         sums: dict[int, list[tuple[Image, Image]]] = {v: [] for v in (self.bone, *self.others)}
-        for rows, around in self._strips(len(labels)):
-            bone = labels[around] == self.bone
-            near = _box(bone, round(BESIDE * self._scale))
-            inner = slice(rows.start - around.start, rows.stop - around.start)
-            grey, near, mine = image[rows].astype(np.float32), near[inner], labels[rows]
+        for rows, around, inner in self._strips(len(labels)):
+            near = _box(labels[around] == self.bone, round(BESIDE * self._scale))[inner]
+            grey = image[rows].astype(np.float32)
             for value, strips in sums.items():
-                side = mine == value if value == self.bone else near & (mine == value)
+                side = near & (labels[rows] == value)
                 strips.append((_cells(np.where(side, grey, 0)), _cells(side.astype(np.float32))))
         of_bone = self._mean(sums.pop(self.bone), WINDOW)
         half = {}
